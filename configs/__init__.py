@@ -1,0 +1,1 @@
+"""One self-contained YAML per preset; installed as `titans_seq.configs`."""

@@ -1,0 +1,1 @@
+"""The scikit-learn door: embedders that fit and transform."""

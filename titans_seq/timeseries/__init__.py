@@ -1,0 +1,1 @@
+"""Tables of series to tensors with time stamps, and tensors with time stamps to tables."""
