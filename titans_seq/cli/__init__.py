@@ -1,0 +1,1 @@
+"""The `titans-seq` command."""

@@ -1,0 +1,1 @@
+"""Scores and cheap baselines, each against arrays of targets and predictions."""

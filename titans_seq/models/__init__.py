@@ -1,0 +1,1 @@
+"""Encoders built from memories and windowed attention; torch only."""

@@ -1,0 +1,1 @@
+"""Encoders over endless input: state kept, saved, loaded and packed."""
