@@ -46,3 +46,30 @@ The contract with the rooms above (all names below are exported here)::
 
 ``Segment.start`` is the forward coordinate of the row's first token; on strand ``-1`` coordinates run downwards.
 """
+
+from titans_seq.genomics.alphabet import (
+    BASES,
+    N_TOKEN,
+    VOCABULARY,
+    complement,
+    decode,
+    encode,
+    reverse_complement,
+)
+from titans_seq.genomics.genome import Contig, Genome
+from titans_seq.genomics.store import default_cache_dir, open_genome, open_genomes
+
+__all__ = [
+    "BASES",
+    "N_TOKEN",
+    "VOCABULARY",
+    "Contig",
+    "Genome",
+    "complement",
+    "decode",
+    "default_cache_dir",
+    "encode",
+    "open_genome",
+    "open_genomes",
+    "reverse_complement",
+]

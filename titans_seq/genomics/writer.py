@@ -1,0 +1,217 @@
+"""Writes a token store while letters arrive in blocks: tokens, N runs, soft-masked runs and one row per contig.
+
+RAM is bounded by the block and, per contig, by its name and five numbers. The files are described in
+:mod:`titans_seq.genomics.store`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Final, NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from titans_seq.errors import InputFileError
+from titans_seq.genomics.alphabet import N_TOKEN, Tokens
+
+INDEX: Final = "index.json"
+TOKENS: Final = "tokens.u8"
+CONTIGS: Final = "contigs.i64"
+N_RUNS: Final = "n_runs.i64"
+SOFT_RUNS: Final = "soft_runs.i64"
+COLUMNS: Final = ("offset", "length", "n_count", "gc_count", "soft_masked")
+VERSION: Final = 1
+
+
+class Heading(NamedTuple):
+    """A contig that begins `cut` letters into the block; `line` is where its name stands in the file."""
+
+    name: str
+    line: int
+    cut: int
+
+
+class StoreWriter:
+    """Appends blocks of checked letters to the files of a store in `folder`; :meth:`finish` writes the index.
+
+    Parameters
+    ----------
+    folder : Path
+        An empty folder, not yet under its final name.
+    source : str
+        The file that is read, for messages and for the index.
+    """
+
+    def __init__(self, folder: Path, *, source: str) -> None:
+        self._folder = folder
+        self._source = source
+        self._tokens: BinaryIO = (folder / TOKENS).open("wb")
+        self._n_runs = _RunFile(folder / N_RUNS)
+        self._soft_runs = _RunFile(folder / SOFT_RUNS)
+        self._lines: dict[str, int] = {}
+        self._counts = np.zeros((1024, 4), dtype=np.int64)
+        self._letters = np.zeros(256, dtype=np.int64)
+        self._total = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for handle in (self._tokens, self._n_runs, self._soft_runs):
+            handle.close()
+
+    @property
+    def has_contig(self) -> bool:
+        """Whether any contig has begun."""
+        return bool(self._lines)
+
+    def write(self, letters: bytes, tokens: Tokens, headings: Sequence[Heading]) -> None:
+        """Take in one block: `tokens` are those of `letters`, all of them checked; `headings` in ascending order.
+
+        Raises
+        ------
+        InputFileError
+            A contig name that occurred before, or a contig without a sequence.
+        """
+        rows = self._open_rows(headings)
+        bounds = [0, *(heading.cut for heading in headings), len(letters)]
+        raw = np.frombuffer(letters, dtype=np.uint8)
+        is_n = tokens == N_TOKEN
+        is_soft = raw >= ord("a")
+        is_gc = (((tokens + np.uint8(1)) >> np.uint8(1)) & np.uint8(1)).view(np.bool_)  # 1 for tokens 1 and 2
+        counts = np.empty((len(bounds) - 1, 4), dtype=np.int64)
+        counts[:, 0] = np.diff(bounds)
+        for column, flags in enumerate((is_n, is_gc, is_soft), start=1):
+            counts[:, column] = _counts_between(flags, bounds)
+        if rows.start < 0:  # nothing precedes the first heading of the file
+            counts, rows = counts[1:], slice(0, rows.stop)
+        self._counts[rows] += counts
+        self._refuse_empty(rows.start, rows.stop - 1)
+        self._count_letters(letters, raw, is_n)
+        self._n_runs.add(is_n, self._total)
+        self._soft_runs.add(is_soft, self._total)
+        self._tokens.write(tokens.data)
+        self._total += len(letters)
+
+    def finish(self, checksum: str) -> None:
+        """Close the runs, write the contig table and the index.
+
+        Raises
+        ------
+        InputFileError
+            The last contig has no sequence, or there is no contig at all.
+        """
+        if not self._lines:
+            raise InputFileError(self._source, expected="a '>' header and a sequence", found="neither")
+        self._refuse_empty(0, len(self._lines))
+        for handle in (self._n_runs, self._soft_runs):
+            handle.finish()
+        counts = self._counts[: len(self._lines)]
+        table = np.empty((len(counts), len(COLUMNS)), dtype="<i8")
+        table[:, 0] = np.cumsum(counts[:, 0]) - counts[:, 0]
+        table[:, 1:] = counts
+        table.tofile(self._folder / CONTIGS)
+        seen = np.flatnonzero(self._letters)
+        index = {
+            "format": "titans-seq token store",
+            "version": VERSION,
+            "source": self._source,
+            "checksum": checksum,
+            "total": self._total,
+            "n_runs": self._n_runs.count,
+            "soft_runs": self._soft_runs.count,
+            "columns": COLUMNS,
+            "letters": {chr(code): int(self._letters[code]) for code in seen},
+            "names": list(self._lines),
+        }
+        self._tokens.flush()
+        (self._folder / INDEX).write_text(json.dumps(index), encoding="utf-8")
+
+    def _open_rows(self, headings: Sequence[Heading]) -> slice:
+        """Register the contigs of a block; the rows it touches, the open one first (-1 where none is open)."""
+        first = len(self._lines) - 1
+        for heading in headings:
+            earlier = self._lines.setdefault(heading.name, heading.line)
+            if earlier != heading.line:
+                raise InputFileError(
+                    self._source,
+                    heading.line,
+                    problem=f"contig name {heading.name!r} occurs twice, first on line {earlier}",
+                    hint="names (the first word after '>') must differ",
+                )
+        if len(self._lines) > len(self._counts):
+            grown = np.zeros((2 * len(self._lines), 4), dtype=np.int64)
+            grown[: len(self._counts)] = self._counts
+            self._counts = grown
+        return slice(first, len(self._lines))
+
+    def _refuse_empty(self, first: int, last: int) -> None:
+        """Every contig of rows first .. last (exclusive) is complete: it must hold a base."""
+        empty = np.flatnonzero(self._counts[first:last, 0] == 0)
+        if empty.size:
+            name, line = list(self._lines.items())[first + int(empty[0])]
+            raise InputFileError(
+                self._source, line, expected=f"a sequence for contig {name!r}", found="none", hint="remove the header"
+            )
+
+    def _count_letters(self, letters: bytes, raw: npt.NDArray[np.uint8], is_n: npt.NDArray[np.bool_]) -> None:
+        if is_n.any():
+            self._letters += np.bincount(raw[is_n] & np.uint8(0xDF), minlength=256)
+        for u in (b"U", b"u"):
+            if u in letters:
+                self._letters[ord("U")] += letters.count(u)
+
+
+class _RunFile:
+    """Runs of True over consecutive blocks, written as (start, end) pairs of int64 as soon as they are closed."""
+
+    def __init__(self, path: Path) -> None:
+        self._file: BinaryIO = path.open("wb")
+        self._open: int | None = None
+        self._at = 0
+        self.count = 0
+
+    def add(self, flags: npt.NDArray[np.bool_], at: int) -> None:
+        """Take in `flags`, whose first entry stands at position `at`."""
+        self._at = at + flags.size
+        if flags.size == 0 or (self._open is None and not flags.any()):
+            return
+        edges = np.flatnonzero(flags[1:] != flags[:-1]) + (at + 1)
+        if bool(flags[0]) != (self._open is not None):
+            edges = np.concatenate([[at], edges])
+        if self._open is not None:
+            edges = np.concatenate([[self._open], edges])
+        self._open = int(edges[-1]) if edges.size % 2 else None
+        self._write(edges[: edges.size - edges.size % 2])
+
+    def finish(self) -> None:
+        """Close the run that reaches the end."""
+        if self._open is not None:
+            self._write(np.array([self._open, self._at]))
+            self._open = None
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _write(self, edges: npt.NDArray[np.int64]) -> None:
+        self.count += edges.size // 2
+        self._file.write(edges.astype("<i8").tobytes())
+
+
+def _counts_between(flags: npt.NDArray[np.bool_], bounds: Sequence[int]) -> npt.NDArray[np.int64]:
+    """How many flags are set between one bound and the next."""
+    if len(bounds) <= 4:
+        pairs = itertools.pairwise(bounds)
+        return np.array([np.count_nonzero(flags[start:end]) for start, end in pairs], dtype=np.int64)
+    sums = np.zeros(flags.size + 1, dtype=np.int64)
+    np.cumsum(flags, out=sums[1:])
+    return np.diff(sums[np.asarray(bounds)])
