@@ -1,0 +1,62 @@
+"""The `model` section: which encoder is built, as plain numbers and names.
+
+The keys are the keyword arguments of `titans_seq.Encoder`, where their mathematics is explained; this file adds the
+bounds that can be checked without building anything, so that a typo costs no start-up of torch.
+"""
+
+from math import lcm
+from typing import Literal
+
+from pydantic import model_validator
+
+from titans_seq.config.sections import Fraction, Positive, Section
+
+
+class EncoderSection(Section):
+    """Shape and memory of the encoder.
+
+    Attributes
+    ----------
+    variant
+        How memory and attention are put together: ``lmm``, ``mac``, ``mag``, ``mal`` or ``hybrid``.
+    memory
+        Name of the memory (`titans_seq.memory_names()` lists them), or ``none`` for the Transformer baseline.
+    d_model, n_layers, n_heads
+        Width, number of blocks, heads of the memory and of the attention.
+    chunk_size
+        Tokens whose surprise is taken at the same memory weights. Part of the model, not of its speed.
+    segment, window
+        Tokens in a segment of ``mac``, and tokens a sliding window of the other variants looks back over.
+    persistent
+        Learned tokens that attention always sees.
+    direction
+        ``forward`` reads left to right, which next-base prediction needs.
+    """
+
+    variant: Literal["lmm", "mac", "mag", "mal", "hybrid"] = "lmm"
+    memory: str = "titans_lmm"
+    d_model: Positive = 64
+    n_layers: Positive = 2
+    n_heads: Positive = 2
+    chunk_size: Positive = 16
+    segment: Positive = 32
+    window: Positive = 32
+    persistent: Positive = 4
+    direction: Literal["forward"] = "forward"
+    forget_init: Fraction | None = None
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> "EncoderSection":
+        if self.d_model % self.n_heads:
+            msg = f"expected n_heads to divide d_model, found n_heads={self.n_heads} and d_model={self.d_model}"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def border(self) -> int:
+        """Streams may reset at multiples of this many tokens: the smallest that chunk and segment both divide."""
+        return lcm(self.chunk_size, self.segment)
+
+    def arguments(self) -> dict[str, object]:
+        """Give the keyword arguments for `titans_seq.Encoder`; a null is left to its default."""
+        return {name: value for name, value in self.model_dump().items() if value is not None}

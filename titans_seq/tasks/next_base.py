@@ -1,0 +1,153 @@
+"""Next-base prediction: recent bases, an encoder that carries a memory, four logits.
+
+    p(s_{t+1} | s_0 .. s_t) = softmax(W norm(y_t)),   y = encoder(context(s))
+
+The encoder is passed in; this file knows only its call, ``y, state = encoder(x, state=..., mask=...)``. Position t
+has read base t and predicts base t + 1. A position whose own base is unknown writes nothing to the memory; a target
+that is unknown carries no loss. Losses are in nats, scores in bits per base.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from math import log
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from titans_seq.tasks.base_context import UNKNOWN, BaseContext
+
+BITS_PER_NAT = 1 / log(2)
+
+
+class CarriedState(Protocol):
+    """What this task asks of an encoder's state; `titans_seq.EncoderState` has it."""
+
+    def detach(self) -> Any:
+        """Cut the state from the graph that made it."""
+
+    def reset(self, rows: Tensor | None = None) -> Any:
+        """Start the given rows afresh."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Name every tensor of the state."""
+
+
+@dataclass(frozen=True, slots=True)
+class NextBaseState:
+    """Everything that is carried from one call to the next.
+
+    Attributes
+    ----------
+    tail
+        The last bases of each row, (B, tail_length) int64.
+    encoder
+        The encoder's own state.
+    """
+
+    tail: Tensor
+    encoder: CarriedState
+
+    def detach(self) -> NextBaseState:
+        """Cut the state from the graph: gradients stop here, the memory goes on."""
+        return replace(self, encoder=self.encoder.detach())
+
+    def reset(self, rows: Tensor) -> NextBaseState:
+        """Start the rows marked in ``rows`` (B,) bool afresh; allowed at the encoder's borders."""
+        if not bool(rows.any()):
+            return self
+        tail = torch.where(rows[:, None], torch.full_like(self.tail, UNKNOWN), self.tail)
+        return NextBaseState(tail=tail, encoder=self.encoder.reset(rows))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Name every tensor of the state, for a checkpoint."""
+        return {"tail": self.tail, **{f"encoder/{name}": value for name, value in self.encoder.tensors().items()}}
+
+    @classmethod
+    def from_tensors(
+        cls, tensors: Mapping[str, Tensor], *, encoder_state: Callable[[dict[str, Tensor]], Any]
+    ) -> NextBaseState:
+        """Undo `tensors`; ``encoder_state`` rebuilds the encoder's part."""
+        inner = {name.removeprefix("encoder/"): value for name, value in tensors.items() if name != "tail"}
+        return cls(tail=tensors["tail"], encoder=encoder_state(inner))
+
+
+class NextBase(nn.Module):
+    """Predict each next base of parallel streams.
+
+    Parameters
+    ----------
+    encoder
+        Maps (B, T, d_model) to the same shape and carries a state.
+    context
+        Maps tokens to (B, T, d_model).
+    d_model
+        Width of both.
+    """
+
+    def __init__(self, *, encoder: nn.Module, context: BaseContext, d_model: int) -> None:
+        super().__init__()
+        self.context = context
+        self.encoder = encoder
+        self.norm = nn.RMSNorm(d_model)
+        self.head = nn.Linear(d_model, 4)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(
+        self, tokens: Tensor, *, mask: Tensor | None = None, state: NextBaseState | None = None
+    ) -> tuple[Tensor, NextBaseState]:
+        """Read ``tokens`` and predict what follows each.
+
+        Parameters
+        ----------
+        tokens
+            Integer tokens, (B, T); 4 is an unknown base.
+        mask
+            True where a token is a real base, (B, T) bool; by default wherever it is not 4.
+        state
+            Where the streams stand; None begins them.
+
+        Returns
+        -------
+        tuple
+            Logits of A, C, G, T for the base after each position, (B, T, 4) float32, and the state after the last.
+        """
+        tokens = tokens.long()
+        if mask is None:
+            mask = tokens < UNKNOWN
+        tail = self.context.empty_tail(tokens.shape[0], device=tokens.device) if state is None else state.tail
+        x, tail = self.context(tokens, tail)
+        y, encoder_state = self.encoder(x, state=None if state is None else state.encoder, mask=mask)
+        return self.head(self.norm(y)).float(), NextBaseState(tail=tail, encoder=encoder_state)
+
+    def memory_off(self) -> AbstractContextManager[Any]:
+        """Let every read of the memory return zeros inside a ``with`` block; the same weights otherwise."""
+        switch: Callable[[], AbstractContextManager[Any]] = getattr(self.encoder, "memory_off")  # noqa: B009
+        return switch()
+
+
+def nats_per_base(logits: Tensor, targets: Tensor, target_mask: Tensor) -> Tensor:
+    """Cost of each target in nats, 0 where ``target_mask`` is False.
+
+    Parameters
+    ----------
+    logits
+        (B, T, 4).
+    targets
+        (B, T), 0 to 3 wherever the mask is True.
+    target_mask
+        (B, T) bool.
+
+    Returns
+    -------
+    Tensor
+        (B, T) float32. Uniform logits cost log 4 = 1.386 nats, that is 2 bits.
+    """
+    safe = torch.where(target_mask, targets.long(), 0)
+    cost = F.cross_entropy(logits.flatten(0, 1), safe.flatten(), reduction="none").view_as(safe)
+    return torch.where(target_mask, cost, torch.zeros_like(cost))

@@ -1,0 +1,203 @@
+"""Checkpoints: everything a run needs to go on as if it had never stopped. No pickle.
+
+A checkpoint is two files in ``RUN/checkpoint/``: ``checkpoint.json`` with the numbers, which names a
+``step-N.safetensors`` with the tensors. The tensors are written first and the JSON renamed over the old one last, so
+a kill at any moment leaves either the old checkpoint or the new one.
+
+Tensor names: ``model/<name>``, ``optimiser/<parameter name>/<slot>``, ``state/<name>`` (the carried memory),
+``rng/cpu`` and ``rng/cuda``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from titans_seq.errors import InputFileError, StateMismatchError
+from titans_seq.training.files import OutputError, read_json, replacing, write_json
+
+FORMAT_VERSION = 1
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a run is, in numbers that go into the checkpoint.
+
+    Attributes
+    ----------
+    step
+        Optimiser steps done, skipped ones included.
+    seconds
+        Seconds of training so far, over all parts of the run.
+    bases
+        Targets learned from.
+    skipped, skipped_in_row
+        Steps left out because something was not finite.
+    window
+        Sums since the last row of the metrics.
+    finished
+        Whether the budget is spent.
+    """
+
+    step: int = 0
+    seconds: float = 0.0
+    bases: int = 0
+    skipped: int = 0
+    skipped_in_row: int = 0
+    window: dict[str, float] = field(default_factory=dict)
+    finished: bool = False
+
+
+def save_checkpoint(
+    folder: Path,
+    *,
+    progress: Progress,
+    module: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    streams: Mapping[str, Any],
+    state: Mapping[str, Tensor] | None,
+) -> Path:
+    """Write a checkpoint and drop the one before it.
+
+    Parameters
+    ----------
+    folder
+        ``RUN/checkpoint``; made if missing.
+    streams
+        The data cursor, as JSON-able numbers.
+    state
+        The carried memory as named tensors; None before the first step.
+
+    Returns
+    -------
+    Path
+        The JSON file.
+    """
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made ({error.strerror})") from None
+    tensors = {f"model/{name}": value for name, value in module.state_dict().items()}
+    tensors |= _optimiser_tensors(module, optimiser)
+    tensors |= {f"state/{name}": value for name, value in (state or {}).items()}
+    tensors["rng/cpu"] = torch.get_rng_state()
+    if torch.cuda.is_available():
+        tensors["rng/cuda"] = torch.cuda.get_rng_state()
+    target = folder / f"step-{progress.step:09d}.safetensors"
+    save_tensors(target, tensors)
+    record = {
+        "format_version": FORMAT_VERSION,
+        "tensors": target.name,
+        "progress": asdict(progress),
+        "streams": dict(streams),
+        "has_state": state is not None,
+    }
+    write_json(folder / "checkpoint.json", record)
+    for old in folder.glob("*.safetensors"):
+        if old != target:
+            with suppress(OSError):
+                old.unlink()
+    return folder / "checkpoint.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What was read back: numbers, the data cursor, and the carried memory's tensors."""
+
+    progress: Progress
+    streams: dict[str, Any]
+    state: dict[str, Tensor] | None
+
+
+def load_checkpoint(
+    folder: Path, *, module: nn.Module, optimiser: torch.optim.Optimizer | None = None
+) -> Checkpoint | None:
+    """Put a checkpoint back into ``module`` and ``optimiser``; None where there is none yet.
+
+    Raises
+    ------
+    StateMismatchError
+        When it belongs to a model of other shapes, or was written by a newer version.
+    """
+    path = folder / "checkpoint.json"
+    if not path.exists():
+        return None
+    record = read_json(path)
+    if record.get("format_version") != FORMAT_VERSION:
+        raise StateMismatchError(
+            f"{path}: expected checkpoint format {FORMAT_VERSION}, found {record.get('format_version')}; "
+            "use the version of titans-seq that wrote it"
+        )
+    tensors = load_tensors(folder / record["tensors"])
+    load_weights(module, _under(tensors, "model/"), where=path)
+    if optimiser is not None:
+        _load_optimiser(module, optimiser, _under(tensors, "optimiser/"))
+        torch.set_rng_state(tensors["rng/cpu"].cpu())
+        if "rng/cuda" in tensors and torch.cuda.is_available():
+            torch.cuda.set_rng_state(tensors["rng/cuda"].cpu())
+    state = _under(tensors, "state/") if record["has_state"] else None
+    return Checkpoint(progress=Progress(**record["progress"]), streams=record["streams"], state=state)
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], *, metadata: Mapping[str, str] | None = None) -> None:
+    """Write named tensors as safetensors, whole or not at all."""
+    plain = {name: value.detach().contiguous().cpu().clone() for name, value in tensors.items()}
+    with replacing(path) as temporary:
+        try:
+            save_file(plain, temporary, metadata=dict(metadata or {}))
+        except SafetensorError as error:
+            raise OutputError(f"{path}: cannot be written ({error}); is the disk full?") from None
+
+
+def load_tensors(path: Path) -> dict[str, Tensor]:
+    """Read named tensors, or say in one line why not."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    except FileNotFoundError:
+        raise InputFileError(path, problem="no such file") from None
+    except (SafetensorError, OSError) as error:
+        raise InputFileError(path, expected="a safetensors file", found=str(error)) from None
+
+
+def load_weights(module: nn.Module, weights: Mapping[str, Tensor], *, where: Path) -> None:
+    """Put weights into a module of the same shapes; names the first difference otherwise."""
+    own = module.state_dict()
+    for name in sorted(own.keys() | weights.keys()):
+        mine = tuple(own[name].shape) if name in own else "nothing"
+        found = tuple(weights[name].shape) if name in weights else "nothing"
+        if mine != found:
+            raise StateMismatchError(f"{where}: belongs to another model: {name} is {found} there and {mine} here")
+    module.load_state_dict(dict(weights))
+
+
+def _optimiser_tensors(module: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    names = {id(parameter): name for name, parameter in module.named_parameters()}
+    return {
+        f"optimiser/{names[id(parameter)]}/{slot}": value
+        for parameter, slots in optimiser.state.items()
+        for slot, value in slots.items()
+        if isinstance(value, Tensor)
+    }
+
+
+def _load_optimiser(module: nn.Module, optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    by_name = dict(module.named_parameters())
+    optimiser.state.clear()
+    for key, value in tensors.items():
+        name, _, slot = key.rpartition("/")
+        parameter = by_name[name]
+        # AdamW keeps its step count on the CPU; everything else lies beside its parameter.
+        optimiser.state[parameter][slot] = value if slot == "step" else value.to(parameter.device)
+
+
+def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

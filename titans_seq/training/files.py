@@ -1,0 +1,72 @@
+"""Write files so that a reader, or a kill at any moment, never meets half of one."""
+
+import errno
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from titans_seq.errors import InputFileError, TitansError
+
+
+class OutputError(TitansError, OSError):
+    """Something could not be written: no space, no permission."""
+
+    exit_code = 1
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside ``path`` and rename it over ``path`` when the block ends well.
+
+    Raises
+    ------
+    OutputError
+        When the disk is full or the folder is not writable; ``path`` then holds what it held before.
+    """
+    temporary: Path | None = None
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            temporary = Path(file.name)
+        temporary.chmod(0o644)
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise write_error(path, error) from None
+    finally:
+        if temporary is not None:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write text as UTF-8, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, record: Any) -> None:
+    """Write JSON; a number that JSON does not have (NaN, infinity) is refused rather than written."""
+    write_text(path, json.dumps(record, indent=1, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON, or say in one line what is wrong with it."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputFileError(path, problem="no such file") from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InputFileError(path, expected="JSON", found=str(error)) from None
+
+
+def write_error(path: Path, error: OSError) -> OutputError:
+    """Put an operating-system error into one line that says what to do."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return OutputError(f"{path}: the disk is full; free some space and continue with --resume")
+    return OutputError(f"{path}: cannot be written ({error.strerror or error})")

@@ -1,0 +1,279 @@
+"""The training loop: parallel streams, a carried memory, truncated back-propagation.
+
+One optimiser step reads ``accumulate`` segments of every row. The memory goes from segment to segment; its gradient
+does not (the state is detached at each segment's end). Rows whose stream begins are reset first. A step whose loss or
+gradient is not finite is left out, and the memory then starts afresh; too many in a row end the run. The loop is
+resumed by a checkpoint and then gives the same numbers as one that was never stopped.
+"""
+
+from __future__ import annotations
+
+import logging
+import resource
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from titans_seq.config.sections import OptimiserSection, RunSection
+from titans_seq.errors import InterruptedRun, TitansError
+from titans_seq.tasks import BITS_PER_NAT, NextBase, NextBaseState, nats_per_base
+from titans_seq.training.budget import Budget
+from titans_seq.training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from titans_seq.training.metrics_log import MetricsLog
+from titans_seq.training.optimiser import build_optimiser, learning_rate, set_rate
+from titans_seq.training.runtime import Runtime
+from titans_seq.training.stopping import listening
+
+_log = logging.getLogger(__name__)
+
+Watch = Callable[[str, float, float, str], None]
+"""Told how far a stage is: ``watch(stage, done, total, note)``."""
+
+
+class TrainingError(TitansError, RuntimeError):
+    """Training cannot go on."""
+
+
+class Streams(Protocol):
+    """Endless segments of parallel streams; `titans_seq.genomics.BaseStreams` is one."""
+
+    epoch: int
+
+    def __next__(self) -> Any:
+        """Give the next segment of every row."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Give the cursor as JSON-able numbers."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go to a cursor."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fitting:
+    """What a training needs beside the task and its data.
+
+    Attributes
+    ----------
+    folder
+        The run folder, which exists.
+    budget
+        When to stop.
+    optimiser, run
+        Settings.
+    load_state
+        Rebuilds the carried state from a checkpoint's tensors.
+    watch
+        Told about progress.
+    """
+
+    folder: Path
+    budget: Budget
+    optimiser: OptimiserSection
+    run: RunSection
+    load_state: Callable[[dict[str, Tensor]], NextBaseState]
+    watch: Watch = lambda stage, done, total, note: None
+
+
+def fit(task: NextBase, streams: Streams, *, fitting: Fitting, runtime: Runtime) -> Progress:
+    """Train ``task`` until the budget is spent, from the folder's checkpoint if there is one.
+
+    Returns
+    -------
+    Progress
+        Steps, seconds and bases in total; a last checkpoint marked ``finished`` is written.
+
+    Raises
+    ------
+    InterruptedRun
+        After SIGINT or SIGTERM, with everything saved.
+    TrainingError
+        When too many steps in a row were not finite.
+    """
+    loop = _Loop(task, streams, fitting=fitting, runtime=runtime)
+    loop.restore()
+    try:
+        with listening() as stop:
+            while not loop.spent():
+                loop.step()
+                if stop:
+                    loop.save()
+                    raise InterruptedRun(
+                        f"stopped by {stop.signal.name if stop.signal else 'request'} after step "
+                        f"{loop.progress.step}; everything is saved in {fitting.folder}"
+                    )
+            loop.finish()
+    finally:
+        loop.close()
+    return loop.progress
+
+
+class _Loop:
+    """The moving parts of `fit`: the state that is carried, the counters, the clock."""
+
+    def __init__(self, task: NextBase, streams: Streams, *, fitting: Fitting, runtime: Runtime) -> None:
+        self.task = task.to(runtime.device)
+        self.streams = streams
+        self.fitting = fitting
+        self.runtime = runtime
+        self.optimiser = build_optimiser(task, fitting.optimiser)
+        self.progress = Progress()
+        self.state: NextBaseState | None = None
+        self._clock = time.monotonic()
+        self._saved_at = (0, 0.0)
+        self._metrics: MetricsLog | None = None
+        self._last_bits = float("nan")
+
+    def restore(self) -> None:
+        """Go to where the folder's checkpoint stands; to the beginning where there is none."""
+        found = load_checkpoint(self.fitting.folder / "checkpoint", module=self.task, optimiser=self.optimiser)
+        if found is not None:
+            self.progress = found.progress
+            self.streams.load_state_dict(found.streams)
+            if found.state is not None:
+                tensors = {name: value.to(self.runtime.device) for name, value in found.state.items()}
+                self.state = self.fitting.load_state(tensors)
+            _log.info("resumed at step %d", self.progress.step)
+        self._saved_at = (self.progress.step, self.progress.seconds)
+        self._metrics = MetricsLog(self.fitting.folder, resume_step=self.progress.step)
+        self._clock = time.monotonic()
+
+    def spent(self) -> bool:
+        """Tell whether the budget is used up."""
+        return self.fitting.budget.spent(step=self.progress.step, seconds=self.progress.seconds)
+
+    def step(self) -> None:
+        """Take one optimiser step, with its row of the metrics and its checkpoint when they are due."""
+        self.task.train()
+        share = self.fitting.budget.progress(step=self.progress.step, seconds=self.progress.seconds)
+        rate = learning_rate(self.fitting.optimiser, step=self.progress.step, progress=share)
+        set_rate(self.optimiser, rate)
+        self.optimiser.zero_grad(set_to_none=True)
+        cost, bases = 0.0, 0
+        for _ in range(self.fitting.optimiser.accumulate):
+            nats, count = self._segment()
+            cost, bases = cost + nats, bases + count
+        norm = float(torch.nn.utils.clip_grad_norm_(self.task.parameters(), self.fitting.optimiser.clip))
+        if isfinite(norm) and isfinite(cost):
+            self.optimiser.step()
+            self.progress.skipped_in_row = 0
+            self._count(cost=cost, bases=bases, norm=norm)
+        else:
+            self._skip(cost=cost, norm=norm)
+        self.progress.step += 1
+        now = time.monotonic()
+        self.progress.seconds += now - self._clock
+        self._clock = now
+        if self.progress.step % self.fitting.run.log_steps == 0:
+            self._report(rate)
+        self._watch()
+        if self._checkpoint_due():
+            self.save()
+
+    def _segment(self) -> tuple[float, int]:
+        """Read one segment of every row and add its gradient; give its cost in nats and its targets."""
+        segment = next(self.streams)
+        device = self.runtime.device
+        tokens, mask, targets, known = (
+            torch.as_tensor(array).to(device)
+            for array in (segment.tokens, segment.mask, segment.targets, segment.target_mask)
+        )
+        if self.state is not None:
+            self.state = self.state.reset(torch.as_tensor(segment.reset).to(device))
+        with self.runtime.fabric.autocast():
+            logits, state = self.task(tokens, mask=mask, state=self.state)
+            total = nats_per_base(logits, targets, known).sum()
+        self.state = state.detach()
+        count = int(known.sum())
+        self.runtime.fabric.backward(total / (max(count, 1) * self.fitting.optimiser.accumulate))
+        return float(total.detach()), count
+
+    def _count(self, *, cost: float, bases: int, norm: float) -> None:
+        self.progress.bases += bases
+        window = self.progress.window
+        for name, value in (("nats", cost), ("bases", bases), ("steps", 1), ("norm", norm)):
+            window[name] = window.get(name, 0.0) + value
+
+    def _skip(self, *, cost: float, norm: float) -> None:
+        self.progress.skipped += 1
+        self.progress.skipped_in_row += 1
+        self.state = None
+        _log.warning("step %d left out: loss %s, gradient norm %s", self.progress.step, cost, norm)
+        limit = self.fitting.optimiser.skip_limit
+        if self.progress.skipped_in_row >= limit:
+            raise TrainingError(
+                f"{limit} steps in a row were not finite (the last at step {self.progress.step}); "
+                "try a smaller optimiser.learning_rate, or run.precision=float32"
+            )
+
+    def _report(self, rate: float) -> None:
+        window = self.progress.window
+        now, since = self.progress.seconds, window.get("since", 0.0)
+        row = {
+            "step": self.progress.step,
+            "epoch": self.streams.epoch,
+            "bases": self.progress.bases,
+            "bits_per_base": self._bits(),
+            "learning_rate": rate,
+            "gradient_norm": window.get("norm", 0.0) / max(window.get("steps", 0.0), 1.0),
+            "skipped": self.progress.skipped,
+            "seconds": round(now, 3),
+            "bases_per_second": round(window.get("bases", 0.0) / max(now - since, 1e-9), 1),
+            "peak_ram_mb": round(peak_ram_mb(), 1),
+        }
+        self._last_bits = self._bits()
+        self.progress.window = {"since": now}
+        assert self._metrics is not None
+        self._metrics.add(row)
+
+    def _bits(self) -> float:
+        window = self.progress.window
+        return window["nats"] / window["bases"] * BITS_PER_NAT if window.get("bases") else float("nan")
+
+    def _watch(self) -> None:
+        done = self.fitting.budget.progress(step=self.progress.step, seconds=self.progress.seconds)
+        speed = self.progress.bases / max(self.progress.seconds, 1e-9)
+        bits = self._bits() if self.progress.window.get("bases") else self._last_bits
+        note = f"step {self.progress.step}, {bits:.3f} bits/base, {speed:,.0f} bases/s"
+        self.fitting.watch("training", done, 1.0, note)
+
+    def _checkpoint_due(self) -> bool:
+        step, seconds = self._saved_at
+        late = self.progress.seconds - seconds >= self.fitting.run.checkpoint_minutes * 60
+        return late or self.progress.step - step >= self.fitting.run.checkpoint_steps
+
+    def save(self) -> None:
+        """Write a checkpoint of everything."""
+        save_checkpoint(
+            self.fitting.folder / "checkpoint",
+            progress=self.progress,
+            module=self.task,
+            optimiser=self.optimiser,
+            streams=self.streams.state_dict(),
+            state=None if self.state is None else self.state.tensors(),
+        )
+        self._saved_at = (self.progress.step, self.progress.seconds)
+
+    def finish(self) -> None:
+        """Write the last checkpoint; training again from it is nothing to do."""
+        if not self.progress.finished:
+            self.progress.finished = True
+            self.save()
+
+    def close(self) -> None:
+        """Close what is open."""
+        if self._metrics is not None:
+            self._metrics.close()
+
+
+def peak_ram_mb() -> float:
+    """Give the most memory this process has held so far, in MB (10^6 bytes)."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
