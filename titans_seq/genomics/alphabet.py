@@ -59,6 +59,26 @@ def encode(text: str | bytes) -> Tokens:
     return tokens
 
 
+def fast_tokens(letters: bytes) -> Tokens:
+    """Tokens of letters, unchecked: :data:`FOREIGN` stands for a foreign byte. Several times as fast as a table.
+
+    Where all letters are A, C, G or T, bits 1 and 2 of the ASCII code, in Gray code, are the token
+    (``A 1000001 -> 00``, ``C 1000011 -> 01``, ``G 1000111 -> 10``, ``T 1010100 -> 11``); else the table decides.
+    """
+    raw = np.frombuffer(letters, dtype=np.uint8)
+    upper = raw & np.uint8(0xDF)
+    plain = upper == ord("A")
+    for base in b"CGT":
+        plain |= upper == base
+    if not plain.all():
+        return np.frombuffer(letters.translate(TOKEN_OF_BYTE), dtype=np.uint8)
+    tokens = raw >> np.uint8(1)
+    np.right_shift(upper, np.uint8(2), out=upper)
+    tokens ^= upper
+    tokens &= np.uint8(3)
+    return tokens
+
+
 def decode(tokens: Tokens) -> str:
     """Upper-case letters of tokens: ``[0, 1, 2, 3, 4] -> "ACGTN"``."""
     _check(tokens)

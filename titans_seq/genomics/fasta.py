@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from titans_seq.errors import InputFileError
-from titans_seq.genomics.alphabet import N_TOKEN, TOKEN_OF_BYTE
+from titans_seq.genomics.alphabet import N_TOKEN, TOKEN_OF_BYTE, fast_tokens
 from titans_seq.genomics.writer import Heading, StoreWriter
 
 LONGEST_HEADER: Final = 1 << 20
@@ -64,7 +64,12 @@ class _Parser:
             return
         starts, ends, lines = self._headers(text)
         begins = [0, *ends]
-        pieces = [text[a:b].translate(None, _SPACE) for a, b in zip(begins, [*starts, len(text)], strict=True)]
+        spaced = b" " in text or b"\t" in text
+        ends_of_pieces = [*starts, len(text)]
+        if spaced:
+            pieces = [text[a:b].translate(None, _SPACE) for a, b in zip(begins, ends_of_pieces, strict=True)]
+        else:
+            pieces = [text[a:b].replace(b"\n", b"") for a, b in zip(begins, ends_of_pieces, strict=True)]
         if pieces[0] and not self._writer.has_contig:
             self._refuse_headless(text)
         headings = []
@@ -75,13 +80,13 @@ class _Parser:
             elif piece and not headings and not self._writer.has_contig:
                 self._refuse_headless(text)
             cut += len(piece)
-        letters = b"".join(pieces)
-        tokens = np.frombuffer(letters.translate(TOKEN_OF_BYTE), dtype=np.uint8)
+        letters = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        tokens = fast_tokens(letters)
         if tokens.size and int(tokens.max()) > N_TOKEN:
-            self._refuse_foreign(text, begins, [*starts, len(text)])
+            self._refuse_foreign(text, begins, ends_of_pieces)
         if letters or headings:
             self._writer.write(letters, tokens, headings)
-        self._line += text.count(b"\n")
+        self._line += text.count(b"\n") if starts or spaced else len(text) - len(letters)
         newline = text.rfind(b"\n")
         self._column = len(text) - newline - 1 if newline >= 0 else self._column + len(text)
 
@@ -102,10 +107,16 @@ class _Parser:
         marks = np.flatnonzero((raw == _GREATER) | (raw == _SEMICOLON))
         before = np.where(marks > 0, raw[marks - 1], _NEWLINE if self._column == 0 else 0)
         marks = marks[before == _NEWLINE]
-        newlines = np.flatnonzero(raw == _NEWLINE)
-        following = np.searchsorted(newlines, marks)
-        ends = np.append(newlines, len(text))[following]
-        return marks.tolist(), ends.tolist(), (following + self._line).tolist()
+        starts: list[int] = marks.tolist()
+        ends, lines = [], []
+        line, seen = self._line, 0
+        for start in starts:
+            line += text.count(b"\n", seen, start)
+            end = text.find(b"\n", start)
+            seen = end if end >= 0 else len(text)
+            ends.append(seen)
+            lines.append(line)
+        return starts, ends, lines
 
     def _name(self, header: bytes, line: int) -> str:
         words = header.split(None, 1)

@@ -6,6 +6,7 @@ Nothing larger than a few blocks is ever held, whatever the size of the file or 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import stat
 import sys
@@ -16,10 +17,11 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from titans_seq.errors import InputFileError
+from titans_seq.genomics.prefetch import prefetched
 
 Progress = Callable[[int, int | None], None]
 
-BLOCK: Final = 1 << 20
+BLOCK: Final = 1 << 18
 _GZIP: Final = b"\x1f\x8b"
 _FOREIGN_MAGIC: Final = (
     (b"BZh", "bzip2"),
@@ -38,7 +40,7 @@ class Source:
     path : str or path
         A file, or ``"-"`` for standard input.
     progress : callable, optional
-        Called with (compressed bytes read, file size or None) about once per block.
+        Called with (compressed bytes read, file size or None) about once per block, maybe from another thread.
 
     Raises
     ------
@@ -62,7 +64,7 @@ class Source:
     def blocks(self) -> Iterator[bytes]:
         """Decompressed blocks of at most about 1.5 :data:`BLOCK` bytes, a byte-order mark removed from the first."""
         first = True
-        for block in _gathered(self._decompressed()):
+        for block in self._decompressed():
             if first and block[:2] in _UTF16:
                 raise InputFileError(self.path, 1, expected="plain text", found="UTF-16", hint="save the file as UTF-8")
             yield block.removeprefix(b"\xef\xbb\xbf") if first else block
@@ -79,10 +81,9 @@ class Source:
                     self.path, expected="plain text, gzip or bgzip", found=name, hint="decompress it first"
                 )
         if head.startswith(_GZIP):
-            yield from self._gunzip(head, raw)
-            return
-        yield head
-        yield from raw
+            yield from prefetched(_gathered(self._gunzip(head, raw)))
+        else:
+            yield from _gathered(itertools.chain([head], raw))
 
     def _gunzip(self, data: bytes, raw: Iterator[bytes]) -> Iterator[bytes]:
         """All members of a gzip or bgzip stream, one after the other; zero padding at the end is allowed."""

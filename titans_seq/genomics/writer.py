@@ -85,7 +85,7 @@ class StoreWriter:
         raw = np.frombuffer(letters, dtype=np.uint8)
         is_n = tokens == N_TOKEN
         is_soft = raw >= ord("a")
-        is_gc = (((tokens + np.uint8(1)) >> np.uint8(1)) & np.uint8(1)).view(np.bool_)  # 1 for tokens 1 and 2
+        is_gc = ((tokens ^ (tokens >> np.uint8(1))) & np.uint8(1)).view(np.bool_)  # 1 for tokens 1 and 2
         counts = np.empty((len(bounds) - 1, 4), dtype=np.int64)
         counts[:, 0] = np.diff(bounds)
         for column, flags in enumerate((is_n, is_gc, is_soft), start=1):
