@@ -6,12 +6,13 @@
 
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
+from difflib import get_close_matches
 from typing import Any
 
 import yaml
 from pydantic import BaseModel
 
-from titans_seq.errors import ConfigError, unknown_name
+from titans_seq.errors import ConfigError, UnknownNameError
 
 
 def apply_overrides(
@@ -41,7 +42,9 @@ def apply_overrides(
         if not sign or not key:
             raise ConfigError(f"--set {text!r}: expected key=value, e.g. --set optimiser.learning_rate=1e-3")
         if known is not None and key not in known:
-            raise unknown_name("key", key, known)
+            near = get_close_matches(key, known, n=2, cutoff=0.6)
+            guess = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
+            raise UnknownNameError(f"unknown key {key!r}; {guess}`titans-seq presets show dna-small` has them all")
         _assign(result, key.split("."), _scalar(value, where=text), where=text)
     return result
 

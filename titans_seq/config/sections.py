@@ -4,9 +4,10 @@ Each class is one section of a preset's YAML and the place where a key's meaning
 An unknown key is an error; so is a value outside its bounds. Nothing here knows a model or reads a file.
 """
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Positive = Annotated[int, Field(gt=0)]
 NonNegative = Annotated[int, Field(ge=0)]
@@ -189,9 +190,17 @@ class RunSection(Section):
     """
 
     seed: NonNegative = 0
-    device: str = Field(default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
+    device: str = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     threads: Positive | None = None
     checkpoint_minutes: PositiveReal = 5.0
     checkpoint_steps: Positive = 500
     log_steps: Positive = 10
+
+    @field_validator("device")
+    @classmethod
+    def _device_name(cls, name: str) -> str:
+        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", name):
+            msg = f"expected auto, cpu, mps, cuda or cuda:N, found {name!r}"
+            raise ValueError(msg)
+        return name

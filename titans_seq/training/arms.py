@@ -1,0 +1,122 @@
+"""The arms of an evaluation: the same held-out bases and weights, cut into pieces in four ways.
+
+=========  ==========================================================================================
+carried    the memory has read the contig from its start, training part included
+within     the memory starts at the held-out part
+reset      the memory starts afresh in every window
+off        every read of the memory is zero
+=========  ==========================================================================================
+
+All arms see the same local context: a window is read from a little before its first scored base. A run of unknown
+bases longer than ``gap_reset`` starts the memory afresh in every arm, as it does in training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from titans_seq.tasks import Piece
+
+ARMS = ("carried", "within", "reset", "off")
+
+Costs = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A held-out stretch, 0-based half-open, with the long gaps of its contig.
+
+    Attributes
+    ----------
+    contig, start, stop
+        Where it is.
+    gaps
+        Runs of unknown bases that restart a memory, (R, 2), anywhere on the contig, in order.
+    """
+
+    contig: str
+    start: int
+    stop: int
+    gaps: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def length(self) -> int:
+        """Bases of the stretch."""
+        return self.stop - self.start
+
+    def parts(self) -> Iterator[tuple[int, int, int]]:
+        """Cut the stretch at its gaps: ``(floor, start, stop)`` with ``floor`` the first base a stream may read."""
+        floor, at = 0, self.start
+        for left, right in self.gaps:
+            if right <= self.start:
+                floor = right
+            elif left < self.stop:
+                if left > at:
+                    yield floor, at, left
+                floor, at = right, max(right, self.start)
+        if at < self.stop:
+            yield floor, at, self.stop
+
+
+def pieces_of(
+    arm: str,
+    held: Sequence[Held],
+    *,
+    window: int,
+    lead_in: int,
+    piece: int,
+    carry_bases: int | None,
+) -> list[list[Piece]]:
+    """Cut every held-out stretch into the pieces of an arm; one list for each stretch.
+
+    A stretch 100 .. 300 of a contig with ``window=100, lead_in=10`` gives for ``reset`` the pieces
+    ``90 .. 200 keep 100`` and ``190 .. 300 keep 200``, and for ``carried`` the piece ``0 .. 300 keep 100``.
+    """
+    make: dict[str, Callable[[int, int, int], Iterator[tuple[int, int, int]]]] = {
+        "carried": lambda floor, start, stop: iter([(_from(floor, start, carry_bases), start, stop)]),
+        "within": lambda floor, start, stop: iter([(max(floor, start - 1), start, stop)]),
+        "reset": lambda floor, start, stop: _windows(floor, start, stop, step=window, lead_in=lead_in),
+        "off": lambda floor, start, stop: _windows(floor, start, stop, step=piece, lead_in=lead_in),
+    }
+    return [
+        [
+            Piece(contig=stretch.contig, start=first, stop=last, keep=max(keep, first + 1))
+            for floor, start, stop in stretch.parts()
+            for first, keep, last in make[arm](floor, start, stop)
+            if last > first + 1
+        ]
+        for stretch in held
+    ]
+
+
+def gather(held: Held, pieces: Sequence[Piece], costs: Sequence[Costs]) -> Costs:
+    """Put the costs of a stretch's pieces side by side: one number for each base, NaN where none was scored."""
+    joined = np.full(held.length, np.nan, dtype=np.float32)
+    for part, values in zip(pieces, costs, strict=True):
+        joined[part.keep - held.start : part.stop - held.start] = values
+    return joined
+
+
+def limit(held: Sequence[Held], max_bases: int | None) -> list[Held]:
+    """Keep the beginnings of the stretches, in proportion, so that about ``max_bases`` are left."""
+    total = sum(stretch.length for stretch in held)
+    if max_bases is None or total <= max_bases:
+        return list(held)
+    share = max_bases / total
+    return [
+        Held(stretch.contig, stretch.start, stretch.start + max(2, int(stretch.length * share)), stretch.gaps)
+        for stretch in held
+    ]
+
+
+def _from(floor: int, start: int, carry_bases: int | None) -> int:
+    return floor if carry_bases is None else max(floor, start - carry_bases)
+
+
+def _windows(floor: int, start: int, stop: int, *, step: int, lead_in: int) -> Iterator[tuple[int, int, int]]:
+    for at in range(start, stop, step):
+        yield max(floor, at - max(lead_in, 1)), at, min(at + step, stop)

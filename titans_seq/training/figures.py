@@ -1,0 +1,179 @@
+"""The pictures of a report: how training went, where the held-out part was hard, what the memory did."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from titans_seq.tasks import BITS_PER_NAT
+from titans_seq.training.files import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Nats = NDArray[np.float32]
+
+COLOURS = {
+    "carried": "#0b6e4f",
+    "within": "#3aa17e",
+    "reset": "#d1495b",
+    "off": "#8d6a9f",
+    "baseline": "#7a7a7a",
+    "line": "#1f4e79",
+}
+_STYLE: dict[Any, Any] = {
+    "figure.dpi": 130,
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e6e6e6",
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 10,
+    "legend.frameon": False,
+    "svg.hashsalt": "titans-seq",
+}
+
+
+def draw_loss(path: Path, metrics: Sequence[Mapping[str, str]], *, marks: Mapping[str, float]) -> Path:
+    """Draw training loss against bases learned from, with horizontal lines for results on the held-out part.
+
+    Parameters
+    ----------
+    metrics
+        Rows of ``metrics.csv``.
+    marks
+        Bits per base on the held-out part, by label.
+    """
+    bases = np.array([float(row["bases"]) for row in metrics]) / 1e6
+    bits = np.array([float(row["bits_per_base"]) for row in metrics])
+    with _figure(path, size=(7.2, 3.2)) as (_, (axes,)):
+        axes.plot(bases, bits, color=COLOURS["line"], alpha=0.25, linewidth=0.8)
+        axes.plot(bases, _smooth(bits, max(1, len(bits) // 25)), color=COLOURS["line"], linewidth=1.6, label="training")
+        for (label, value), style in zip(marks.items(), ("-", "--", ":", "-."), strict=False):
+            axes.axhline(
+                value, color=COLOURS["carried" if style == "-" else "baseline"], linestyle=style, linewidth=1.1
+            )
+            axes.annotate(
+                f"{label} {value:.3f}", xy=(1, value), xycoords=("axes fraction", "data"), xytext=(4, 0),
+                textcoords="offset points", va="center", fontsize=8, annotation_clip=False,
+            )  # fmt: skip
+        axes.set(xlabel="bases learned from (millions)", ylabel="bits per base", title="Training")
+        known = np.r_[bits[len(bits) // 20 :], list(marks.values())]
+        if np.isfinite(known).any():
+            low, high = np.nanmin(known), np.nanmax(known)
+            axes.set_ylim(low - 0.05 * (high - low + 0.01), high + 0.05 * (high - low + 0.01))
+    return path
+
+
+def draw_held_out(
+    path: Path,
+    costs: Mapping[str, Nats],
+    *,
+    labels: Mapping[str, str],
+    positions: NDArray[np.int64],
+    xlabel: str,
+    bins: int = 160,
+) -> Path:
+    """Draw bits per base along the held-out part, an averaged line for each arm and baseline.
+
+    Parameters
+    ----------
+    costs
+        Nats for each base, by row name.
+    labels
+        What the legend calls the rows to draw.
+    positions
+        Coordinate of each base, for the axis.
+    """
+    count = len(positions)
+    width = max(1, count // bins)
+    whole = count // width * width
+    centres = positions[:whole].reshape(-1, width).mean(axis=1) / 1000
+    with _figure(path, size=(7.2, 3.4)) as (_, (axes,)):
+        for name, label in labels.items():
+            blocks = costs[name][:whole].reshape(-1, width)
+            known = np.isfinite(blocks)
+            sums = np.where(known, blocks, 0).sum(axis=1, dtype=np.float64)
+            with np.errstate(invalid="ignore", divide="ignore"):
+                means = sums / known.sum(axis=1) * BITS_PER_NAT
+            own = name in COLOURS
+            axes.plot(
+                centres, means, label=label, color=COLOURS.get(name, COLOURS["baseline"]),
+                linewidth=1.3 if own else 0.9, linestyle="-" if own else "--", zorder=3 if own else 2,
+            )  # fmt: skip
+        axes.set(xlabel=xlabel, ylabel="bits per base", title=f"Held-out part, averages of {width:,} bases")
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=3, fontsize=8)
+    return path
+
+
+def draw_memory(path: Path, series: Mapping[str, NDArray[Any]], *, start: int, contig: str) -> Path:
+    """Draw what the memory did over a stretch: a panel for each quantity, a line for each layer.
+
+    Parameters
+    ----------
+    series
+        By quantity (surprise, learning rate, momentum, forget): values (layers, T).
+    start
+        Coordinate of the first base.
+    """
+    rows = len(series)
+    with _figure(path, size=(7.2, 1.5 * rows + 0.6), rows=rows) as (figure, axes):
+        for axis, (name, values) in zip(axes, series.items(), strict=True):
+            length = values.shape[1]
+            width = max(1, length // 256)
+            whole = length // width * width
+            x = (start + np.arange(0, whole, width) + width / 2) / 1000
+            shades = _shades(len(values))
+            for layer, (line, shade) in enumerate(zip(values, shades, strict=True)):
+                axis.plot(
+                    x,
+                    line[:whole].reshape(-1, width).mean(axis=1),
+                    color=shade,
+                    linewidth=1.0,
+                    label=f"block {layer + 1}",
+                )
+            axis.set_title(name)
+            if name.startswith("forget") and np.nanmin(values) > 0:
+                axis.set_yscale("log")
+        axes[-1].set_xlabel(f"{contig}, thousand bases")
+        axes[0].legend(loc="upper right", fontsize=8, ncols=4)
+        figure.tight_layout()
+    return path
+
+
+def _shades(count: int) -> list[Any]:
+    import matplotlib
+
+    return list(matplotlib.colormaps["viridis"](np.linspace(0.15, 0.75, max(count, 1))))
+
+
+def _smooth(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:
+    """Average each value with up to ``width - 1`` before it."""
+    sums = np.cumsum(np.r_[0.0, values])
+    index = np.arange(1, len(values) + 1)
+    first = np.maximum(index - width, 0)
+    return (sums[index] - sums[first]) / (index - first)
+
+
+@contextmanager
+def _figure(path: Path, *, size: tuple[float, float], rows: int = 1) -> Iterator[tuple[Figure, list[Axes]]]:
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure as NewFigure
+
+    with matplotlib.rc_context(_STYLE):
+        figure = NewFigure(figsize=size)
+        FigureCanvasAgg(figure)
+        axes = figure.subplots(rows, 1, sharex=rows > 1, squeeze=False)
+        yield figure, list(axes[:, 0])
+        with replacing(path) as temporary:
+            figure.savefig(temporary, format="png", bbox_inches="tight", metadata={"Software": None})

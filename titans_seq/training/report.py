@@ -1,0 +1,82 @@
+"""A run's report: one JSON object, and the same as text and as a page.
+
+``report.json`` is what everything else is made from; `report_text` prints it, `titans_seq.training.page` draws it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from titans_seq.errors import InputFileError
+from titans_seq.training.files import read_json
+
+FORMAT_VERSION = 1
+
+ARM_NOTES = {
+    "carried": "memory carried from the start of the contig",
+    "within": "memory carried within the held-out part",
+    "reset": "memory reset every {window} bases",
+    "off": "reads of the memory are zero",
+    "no memory": "an encoder without a memory",
+}
+
+
+def read_report(run: Path) -> dict[str, Any]:
+    """Read the report of a run folder, or say what is missing."""
+    if not run.is_dir():
+        raise InputFileError(run, problem="no such run folder", hint="`titans-seq train-dna` makes one")
+    path = run / "report.json"
+    if not path.exists():
+        hint = f"titans-seq train-dna --resume --out {run}" if (run / "config.yaml").exists() else ""
+        raise InputFileError(run, problem="holds no report.json: the run has not finished", hint=hint)
+    report = read_json(path)
+    if not isinstance(report, dict) or report.get("format_version") != FORMAT_VERSION:
+        raise InputFileError(path, expected=f"report format {FORMAT_VERSION}", found="another one")
+    return report
+
+
+def report_text(report: dict[str, Any]) -> str:
+    """Lay a report out as lines of at most about 110 columns."""
+    genome, training, evaluation = report["genome"], report["training"], report["evaluation"]
+    runtime = report["runtime"]
+    lines = [
+        f"{genome['contigs']} contig{'s' if genome['contigs'] != 1 else ''}, {genome['bases']:,} bases; "
+        f"{evaluation['bases']:,} held-out bases scored",
+        f"{report['model']['parameters']:,} parameters; {training['bases']:,} bases in {training['steps']:,} steps and "
+        f"{training['seconds'] / 60:.1f} min",
+        f"{training['bases_per_second']:,.0f} bases/s on {runtime['device']}, {runtime['precision']}, "
+        f"{runtime['threads']} threads; peak RAM {training['peak_ram_mb']:,.0f} MB",
+        "",
+        *table_lines(evaluation),
+        "",
+        *evaluation["remarks"],
+    ]
+    return "\n".join(lines)
+
+
+def table_lines(evaluation: dict[str, Any]) -> list[str]:
+    """Lay out the table of bits per base: a line for each row, a column for each class."""
+    classes = list(evaluation["classes"])
+    header = ["bits per base (lower is better)", "all", *classes]
+    body = [_cells(row, classes) for row in evaluation["rows"]]
+    sizes = ["bases", f"{evaluation['bases']:,}", *(f"{evaluation['classes'][name]:,}" for name in classes)]
+    widths = [max(len(line[i]) for line in (header, sizes, *body)) for i in range(len(header))]
+
+    def line(cells: list[str]) -> str:
+        padded = [cells[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(cells[1:], widths[1:]))]  # noqa: B905
+        return "  ".join(padded).rstrip()
+
+    rule = "-" * len(line(header))
+    lines = [line(header), line(sizes), rule]
+    group = None
+    for row, cells in zip(evaluation["rows"], body, strict=True):
+        if group is not None and row["group"] != group:
+            lines.append(rule)
+        group = row["group"]
+        lines.append(line(cells))
+    return lines
+
+
+def _cells(row: dict[str, Any], classes: list[str]) -> list[str]:
+    return [row["label"], f"{row['all']:.4f}", *(f"{row['classes'].get(name, float('nan')):.4f}" for name in classes)]
