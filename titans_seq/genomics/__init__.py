@@ -16,6 +16,7 @@ The contract with the rooms above (all names below are exported here)::
         progress: Callable[[int, int | None], None]                       # (bytes read, bytes in file)
     Genome: .contigs: tuple[Contig, ...]  .names: tuple[str, ...]  .total: int (bases)  .checksum: str
             .paths: tuple[str, ...]       .letters: dict[str, int]  (letters other than A C G T, by letter)
+            .number(name) -> int (in .contigs)
             .contig(name) -> Contig       .tokens(name, start=0, end=None) -> uint8 view [end - start]
             .n_runs(name) -> int64[R, 2]  .soft_runs(name) -> int64[R, 2]
             .soft_mask(name, start=0, end=None) -> bool[end - start]      .summary() -> dict (JSON-able)
@@ -57,19 +58,35 @@ from titans_seq.genomics.alphabet import (
     reverse_complement,
 )
 from titans_seq.genomics.genome import Contig, Genome
+from titans_seq.genomics.gff import read_annotation
+from titans_seq.genomics.regions import CLASS_NAMES, Features, check_names, class_track
+from titans_seq.genomics.splits import Split, Stretch, split_by_contigs, split_by_fraction
 from titans_seq.genomics.store import default_cache_dir, open_genome, open_genomes
+from titans_seq.genomics.streams import BaseStreams, Segment, stream_segments
 
 __all__ = [
     "BASES",
+    "CLASS_NAMES",
     "N_TOKEN",
     "VOCABULARY",
+    "BaseStreams",
     "Contig",
+    "Features",
     "Genome",
+    "Segment",
+    "Split",
+    "Stretch",
+    "check_names",
+    "class_track",
     "complement",
     "decode",
     "default_cache_dir",
     "encode",
     "open_genome",
     "open_genomes",
+    "read_annotation",
     "reverse_complement",
+    "split_by_contigs",
+    "split_by_fraction",
+    "stream_segments",
 ]

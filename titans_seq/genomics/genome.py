@@ -92,7 +92,7 @@ class Genome:
         """The files, as they were given."""
         return tuple(store.source for store in self._stores)
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """Names of all contigs, in the order of the files."""
         return tuple(self._where)
@@ -101,6 +101,10 @@ class Genome:
     def contigs(self) -> tuple[Contig, ...]:
         """All contigs, in the order of the files."""
         return tuple(_contig(store, row) for store, row in self._where.values())
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        return {name: number for number, name in enumerate(self._where)}
 
     @property
     def total(self) -> int:
@@ -131,6 +135,11 @@ class Genome:
     def contig(self, name: str) -> Contig:
         """The contig of that name, or :class:`UnknownNameError` with examples of what is there."""
         return _contig(*self._find(name))
+
+    def number(self, name: str) -> int:
+        """Position of a contig in :attr:`contigs`."""
+        self._find(name)
+        return self._numbers[name]
 
     def tokens(self, name: str, start: int = 0, end: int | None = None) -> Tokens:
         """Tokens ``start .. end`` of a contig: a read-only view, uint8 [end - start].
