@@ -1,4 +1,4 @@
-"""How many multiplications and additions the memory's matrix products take, by formula.
+"""How many multiplications and additions the memory's matrix products need, by formula.
 
 Per token and head, with key width D, hidden width E and chunk C, for the two-layer memory with momentum:
 
@@ -7,8 +7,9 @@ Per token and head, with key width D, hidden width E and chunk C, for the two-la
     writing          outer products into W and S of both layers                4
     inside a chunk   (H A^T * G) Delta for both layers                         2 (2 C D + 2 C E)
 
-The backward pass takes twice the forward, and computes the forward of each chunk once more. Projections, convolutions
-and everything elementwise are not counted, although they are in the measured time.
+The backward pass needs twice the forward. What an implementation computes again to save memory is not counted, nor are
+projections, convolutions and everything elementwise, although all of them are in the measured time: the GFLOP/s are
+those of useful work. `test_flops.py` counts the products that really run and compares.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ def forward_flops(tokens: int, heads: int, d: int, e: int, chunk: int) -> float:
 
 
 def train_flops(tokens: int, heads: int, d: int, e: int, chunk: int) -> float:
-    """Forward, backward, and the forward that the backward computes again: four times the forward."""
-    return 4 * forward_flops(tokens, heads, d, e, chunk)
+    """Forward and backward."""
+    return 3 * forward_flops(tokens, heads, d, e, chunk)
 
 
 def bmm_flops(tokens: int, heads: int, d: int, e: int) -> float:
