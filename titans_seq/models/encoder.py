@@ -1,0 +1,249 @@
+"""`Encoder`: pre-norm residual blocks around a memory, with state carried from call to call."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+
+import torch
+from torch import Tensor, nn
+
+from titans_seq.errors import ConfigError, ShapeError, unknown_name
+from titans_seq.memory import MemorySpec, NeuralMemory, Reading, memory_spec
+from titans_seq.memory.spec import check_positive
+from titans_seq.models.attention import SlidingWindowAttention
+from titans_seq.models.context import ContextMixer
+from titans_seq.models.layers import RMSNorm, SwiGLU
+from titans_seq.models.mixers import AttentionMixer, GatedMixer, LayeredMixer, LayerState, MemoryMixer, Mixer
+from titans_seq.models.state import StreamState
+
+VARIANTS = ("lmm", "mac", "mag", "mal", "hybrid")
+DIRECTIONS = ("forward", "reverse", "both")
+
+
+class Block(nn.Module):
+    """``x + mixer(norm x)``, then ``x + SwiGLU(norm x)``."""
+
+    def __init__(self, mixer: Mixer, d_model: int) -> None:
+        super().__init__()
+        self.mixer = mixer
+        self.before_mixer, self.before_mlp = RMSNorm(d_model), RMSNorm(d_model)
+        self.mlp = SwiGLU(d_model)
+
+    def forward(
+        self, x: Tensor, state: LayerState, mask: Tensor | None, position: int
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        y, after = self.mixer(self.before_mixer(x), state, mask, position)
+        x = x + y
+        return x + self.mlp(self.before_mlp(x)), after
+
+
+class Encoder(nn.Module):
+    """A causal encoder whose memory keeps learning while it reads.
+
+    Parameters
+    ----------
+    variant : ``lmm`` (memory alone), ``mac``, ``mag``, ``mal`` (Titans 2501.00663, section 4), or ``hybrid``
+        (memory and attention layers in turn).
+    memory : a name of `titans_seq.memory_names()`, or a `MemorySpec`; ``none`` is the Transformer baseline.
+    d_model, n_layers, n_heads : widths and depth.
+    chunk_size : tokens whose inner gradients are taken at the same weights. Another value is another function.
+    segment : of ``mac``, a multiple of ``chunk_size``. window : of the sliding-window attention.
+    persistent : learned tokens that are always visible.
+    direction : ``forward``; ``reverse`` reads from the last token to the first; ``both`` reads both ways with the
+        same weights, flips the second back and joins them.
+    key_width, value_width, conv_width, forget_init, momentum_init, max_error, backend : see `NeuralMemory`.
+
+    Examples
+    --------
+    >>> encoder = Encoder(variant="mag", memory="titans_lmm", d_model=32)
+    >>> y, state = encoder(torch.randn(1, 1000, 32))
+    >>> more, state = encoder(torch.randn(1, 1, 32), state)   # one token later; the same as one call over 1001
+    """
+
+    state_type: type[StreamState] = StreamState
+
+    def __init__(
+        self,
+        *,
+        variant: str = "mac",
+        memory: str | MemorySpec = "titans_lmm",
+        d_model: int = 64,
+        n_layers: int = 2,
+        n_heads: int = 2,
+        chunk_size: int = 16,
+        segment: int = 32,
+        window: int = 32,
+        persistent: int = 4,
+        direction: str = "forward",
+        key_width: int | None = None,
+        value_width: int | None = None,
+        conv_width: int = 4,
+        forget_init: float = 1e-4,
+        momentum_init: float = 0.5,
+        max_error: float | str | None = "auto",
+        backend: str = "auto",
+    ) -> None:
+        super().__init__()
+        if variant not in VARIANTS:
+            raise unknown_name("encoder variant", variant, VARIANTS)
+        if direction not in DIRECTIONS:
+            raise unknown_name("direction", direction, DIRECTIONS)
+        check_positive(d_model=d_model, n_layers=n_layers, n_heads=n_heads, chunk_size=chunk_size, segment=segment,
+                       window=window)  # fmt: skip
+        if persistent < 0:
+            raise ConfigError(f"persistent must not be negative, found {persistent}")
+        if d_model % n_heads:
+            raise ShapeError(f"d_model must be a multiple of n_heads, found {d_model} and {n_heads}")
+        if variant == "mac" and segment % chunk_size:
+            raise ConfigError(
+                f"variant 'mac' freezes the memory at segment borders, so segment must be a multiple of chunk_size; "
+                f"found segment={segment}, chunk_size={chunk_size}"
+            )
+        spec = memory_spec(memory)
+        self.variant, self.direction, self.d_model = variant, direction, d_model
+        self.border = math.lcm(chunk_size, segment) if variant == "mac" else chunk_size
+        self.config = {
+            "variant": variant, "memory": asdict(spec), "d_model": d_model, "n_layers": n_layers, "n_heads": n_heads,
+            "chunk_size": chunk_size, "segment": segment, "window": window, "persistent": persistent,
+            "direction": direction, "key_width": key_width, "value_width": value_width, "conv_width": conv_width,
+            "max_error": max_error,
+        }  # fmt: skip
+
+        def make_memory() -> NeuralMemory:
+            return NeuralMemory(
+                d_model, n_heads=n_heads, memory=spec, chunk_size=chunk_size, key_width=key_width,
+                value_width=value_width, conv_width=conv_width, forget_init=forget_init, momentum_init=momentum_init,
+                max_error=max_error, backend=backend,
+            )  # fmt: skip
+
+        def make_attention() -> SlidingWindowAttention:
+            return SlidingWindowAttention(d_model, n_heads=n_heads, window=window, persistent=persistent)
+
+        def make_mixer(layer: int) -> Mixer:
+            if variant == "mac":
+                return ContextMixer(make_memory(), segment=segment, persistent=persistent)
+            if variant == "mag":
+                return GatedMixer(make_memory(), make_attention())
+            if variant == "mal":
+                return LayeredMixer(make_memory(), make_attention())
+            if variant == "hybrid" and layer % 2:
+                return AttentionMixer(make_attention())
+            return MemoryMixer(make_memory(), persistent=persistent)
+
+        self.blocks = nn.ModuleList(Block(make_mixer(i), d_model) for i in range(n_layers))
+        self.norm = RMSNorm(d_model)
+        self.join = nn.Linear(2 * d_model, d_model, bias=False) if direction == "both" else None
+
+    def initial_state(self, batch: int) -> StreamState:
+        """The state before the first token of ``batch`` rows."""
+        layers = [block.mixer.initial_state(batch) for block in self.blocks]
+        return self.state_type(layers, 0, encoder=self)
+
+    def forward(
+        self,
+        x: Tensor,
+        state: StreamState | None = None,
+        mask: Tensor | None = None,
+        *,
+        direction: str | None = None,
+    ) -> tuple[Tensor, StreamState]:
+        """Encode a piece of a stream.
+
+        Parameters
+        ----------
+        x : (B, T, d_model), any T from 0 on.
+        state : what the call over the piece before returned; None begins a stream. For ``reverse``, the piece before
+            is the one to the right.
+        mask : (B, T) bool, False where a token must leave the memory untouched.
+        direction : overrides the encoder's own for this call.
+
+        Returns
+        -------
+        y : (B, T, d_model), and the state after. ``encode(whole)`` equals ``encode(any pieces)``.
+
+        Raises
+        ------
+        ShapeError, ConfigError, StateMismatchError
+        """
+        if x.ndim != 3 or x.shape[-1] != self.d_model:
+            raise ShapeError(f"x must be (batch, tokens, {self.d_model}), found {tuple(x.shape)}")
+        way = direction or self.direction
+        if way not in DIRECTIONS:
+            raise unknown_name("direction", way, DIRECTIONS)
+        if way == "both":
+            if state is not None:
+                raise ConfigError(
+                    "direction 'both' reads a whole sequence in one call; to stream, run direction='forward' and "
+                    "direction='reverse' with a state each and join them with encoder.combine(forward, reverse)"
+                )
+            y, after = self._read(x, None, mask)
+            back, _ = self.forward(x, None, mask, direction="reverse")
+            return self.combine(y, back), after
+        if way == "reverse":
+            y, after = self._read(x.flip(1), state, None if mask is None else mask.flip(1))
+            return y.flip(1), after
+        return self._read(x, state, mask)
+
+    def combine(self, forward: Tensor, reverse: Tensor) -> Tensor:
+        """Join outputs of the two directions, positions already flipped back."""
+        if self.join is None:
+            raise ConfigError("this encoder was built with one direction; build it with direction='both' to combine")
+        return self.join(torch.cat([forward, reverse], -1))
+
+    def _read(self, x: Tensor, state: StreamState | None, mask: Tensor | None) -> tuple[Tensor, StreamState]:
+        if state is None:
+            state = self.initial_state(x.shape[0])
+        elif state.fingerprint is not None:
+            state = state.bind(self)
+        if len(state.layers) != len(self.blocks):
+            raise ShapeError(f"the state has {len(state.layers)} layers, but this encoder has {len(self.blocks)}")
+        if state.batch not in (0, x.shape[0]):
+            raise ShapeError(f"the state holds {state.batch} rows, but x has {x.shape[0]}")
+        layers = []
+        for block, before in zip(self.blocks, state.layers, strict=True):
+            x, after = block(x, before, mask, state.position)
+            layers.append(after)
+        tokens = x.shape[1]
+        return self.norm(x), self.state_type(layers, state.position + tokens, encoder=self)
+
+    def memories(self) -> list[NeuralMemory]:
+        """The memories of all layers that have one."""
+        return [m for m in self.modules() if isinstance(m, NeuralMemory)]
+
+    @contextmanager
+    def memory_off(self) -> Iterator[None]:
+        """Within this context every read of a memory is zero: the arm "off" of a report, from the same weights."""
+        memories = self.memories()
+        try:
+            for memory in memories:
+                memory.off = True
+            yield
+        finally:
+            for memory in memories:
+                memory.off = False
+
+    @contextmanager
+    def record(self) -> Iterator[list[list[Reading]]]:
+        """Within this context, collect surprise and gates: one list of `Reading` (one per call) for every memory."""
+        memories = self.memories()
+        readings: list[list[Reading]] = [[] for _ in memories]
+        try:
+            for memory, seen in zip(memories, readings, strict=True):
+                memory.readings = seen
+            yield readings
+        finally:
+            for memory in memories:
+                memory.readings = None
+
+    def fingerprint(self) -> str:
+        """Hash of configuration and weights: what a saved state is tied to."""
+        digest = hashlib.sha256(json.dumps(self.config, sort_keys=True, default=dict).encode())
+        for name, t in self.state_dict().items():
+            digest.update(name.encode())
+            digest.update(t.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()

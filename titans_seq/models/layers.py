@@ -1,0 +1,51 @@
+"""Small parts that every encoder shares: RMSNorm with a learned scale, SwiGLU, and the gate between two branches."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class RMSNorm(nn.Module):
+    """``x / rms(x) * weight``, over the last axis, computed in float32 at least."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        wide = x if x.dtype.itemsize >= 4 else x.float()
+        return (F.rms_norm(wide, wide.shape[-1:], eps=1e-6) * self.weight).to(x.dtype)
+
+
+class SwiGLU(nn.Module):
+    """``W_3 (SiLU(W_1 x) * W_2 x)`` with a hidden width of ``8/3 d_model``, rounded up to a multiple of 16."""
+
+    def __init__(self, d_model: int, expansion: float = 8 / 3) -> None:
+        super().__init__()
+        hidden = -(-int(expansion * d_model) // 16) * 16
+        self.inner = nn.Linear(d_model, 2 * hidden, bias=False)
+        self.out = nn.Linear(hidden, d_model, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate, value = self.inner(x).chunk(2, -1)
+        return self.out(F.silu(gate) * value)
+
+
+class Gate(nn.Module):
+    """Two branches gating each other: ``o = a sigmoid(m) + m sigmoid(a)``, both normalised with a learned scale.
+
+    The papers write only that both are normalised with learned vectors and multiplied through a non-linearity
+    (Titans Eq. 25 and 28). A plain product would shut the attention off wherever the memory is silent; this form is
+    a / 2 there.
+    """
+
+    def __init__(self, d_model: int) -> None:
+        super().__init__()
+        self.attention, self.memory = RMSNorm(d_model), RMSNorm(d_model)
+        self.out = nn.Linear(d_model, d_model, bias=False)
+
+    def forward(self, attention: Tensor, memory: Tensor) -> Tensor:
+        a, m = self.attention(attention), self.memory(memory)
+        return self.out(a * torch.sigmoid(m) + m * torch.sigmoid(a))

@@ -1,0 +1,84 @@
+"""States on disk: safetensors with a JSON header. The format is written down in FORMAT.md beside this file."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Self
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from titans_seq.errors import InputFileError, StateMismatchError
+from titans_seq.models import Encoder as _Encoder
+from titans_seq.models import StreamState
+
+FORMAT = "titans-seq state"
+VERSION = 1
+
+
+class EncoderState(StreamState):
+    """All that an encoder carries, with save and load. See `StreamState` for the rest."""
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the state to ``path``: to a temporary name beside it, then renamed.
+
+        Raises StateMismatchError where the state is tied to no model, so that its hash cannot be written.
+        """
+        fingerprint = self.fingerprint or self.encoder().fingerprint()
+        header = {
+            "format": FORMAT, "version": VERSION, "model": fingerprint, "position": self.position,
+            "layers": len(self.layers),
+        }  # fmt: skip
+        target = Path(path)
+        tensors = {name: t.detach().cpu().contiguous().clone() for name, t in self.tensors().items()}
+        handle, temporary = tempfile.mkstemp(dir=target.absolute().parent, prefix=f".{target.name}.")
+        os.close(handle)
+        try:
+            save_file(tensors, temporary, metadata={"titans_seq": json.dumps(header, sort_keys=True)})
+            os.replace(temporary, target)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, encoder: _Encoder | None = None) -> Self:
+        """Read a state; its model is checked here if ``encoder`` is given, else on first use.
+
+        Raises
+        ------
+        InputFileError
+            Not a state of ours, or of a newer version.
+        StateMismatchError
+            Made by another model; both hashes are named.
+        """
+        if not Path(path).is_file():
+            raise InputFileError(path, problem="no such file; expected a state written by EncoderState.save")
+        try:
+            with safe_open(path, framework="pt") as file:
+                header = json.loads((file.metadata() or {}).get("titans_seq", "{}"))
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (SafetensorError, ValueError, OSError) as error:
+            raise InputFileError(path, expected="a state written by EncoderState.save", found=str(error)) from None
+        if header.get("format") != FORMAT:
+            raise InputFileError(path, expected=f"a {FORMAT} file", found="a safetensors file of something else")
+        if header["version"] > VERSION:
+            raise InputFileError(
+                path, expected=f"state version {VERSION} or older", found=f"version {header['version']}",
+                hint="update titans-seq",
+            )  # fmt: skip
+        state = cls.from_tensors(
+            tensors, position=header["position"], n_layers=header["layers"], fingerprint=header["model"]
+        )
+        return state if encoder is None else state.bind(encoder)
+
+
+class Encoder(_Encoder):
+    """`titans_seq.models.Encoder`, whose states can be saved and loaded."""
+
+    state_type = EncoderState
+
+
+__all__ = ["Encoder", "EncoderState", "StateMismatchError"]
