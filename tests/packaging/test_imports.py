@@ -32,11 +32,15 @@ import sys
 ALLOWED = {{*sys.stdlib_module_names, "titans_seq", *{TORCH!r}}}
 
 class Wall:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] not in ALLOWED:
-            raise ModuleNotFoundError(f"{{name}} is behind the wall", name=name)
+    # The usual finders, for the allowed names only; any other module is simply not there.
+    finders = list(sys.meta_path)
 
-sys.meta_path.insert(0, Wall())
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ALLOWED or name.startswith("_sysconfigdata"):
+            found = (finder.find_spec(name, path, target) for finder in self.finders)
+            return next(filter(None, found), None)
+
+sys.meta_path[:] = [Wall()]
 import torch
 import titans_seq.memory, titans_seq.ops
 from titans_seq.models import Encoder
