@@ -20,6 +20,7 @@ WIDTH = 8
 @dataclass(frozen=True)
 class AverageState:
     mean: Tensor
+    position: int = 0
 
     def detach(self) -> AverageState:
         return AverageState(self.mean.detach())
@@ -33,14 +34,24 @@ class AverageState:
         return {"mean": self.mean}
 
     @classmethod
-    def from_tensors(cls, tensors: dict[str, Tensor]) -> AverageState:
-        return cls(tensors["mean"])
+    def from_tensors(
+        cls, tensors: dict[str, Tensor], *, position: int, n_layers: int, fingerprint: str
+    ) -> AverageState:
+        return cls(tensors["mean"], position)
+
+    def bind(self, encoder: Any) -> AverageState:
+        return self
 
 
 class AverageEncoder(nn.Module):
     """y_t = x_t + W mean_t, where mean_t forgets a tenth with every real token."""
 
     border = 8
+    state_type = AverageState
+    blocks = ()
+
+    def fingerprint(self) -> str:
+        return "average"
 
     def __init__(self) -> None:
         super().__init__()
@@ -121,11 +132,6 @@ def make_task() -> Callable[[], NextBase]:
 @pytest.fixture
 def make_streams() -> Callable[[], RandomStreams]:
     return RandomStreams
-
-
-@pytest.fixture
-def state_class() -> type[AverageState]:
-    return AverageState
 
 
 @pytest.fixture

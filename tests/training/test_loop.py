@@ -6,7 +6,6 @@ import csv
 import os
 import signal
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import torch
 
 from titans_seq.config.sections import BudgetSection, OptimiserSection, RunSection
 from titans_seq.errors import InterruptedRun, StateMismatchError
-from titans_seq.tasks import NextBase, NextBaseState
+from titans_seq.tasks import NextBase
 from titans_seq.training.budget import plan_budget
 from titans_seq.training.checkpoint import Progress
 from titans_seq.training.loop import Fitting, TrainingError, fit
@@ -26,7 +25,7 @@ Make = Callable[..., Any]
 
 
 @pytest.fixture
-def run(make_task: Make, make_streams: Make, state_class: type) -> Callable[..., tuple[NextBase, Progress]]:
+def run(make_task: Make, make_streams: Make) -> Callable[..., tuple[NextBase, Progress]]:
     """Train the stand-in for some steps in a folder, from its checkpoint if there is one."""
 
     def train(folder: Path, *, steps: int = 12, streams: Any = None, **keys: Any) -> tuple[NextBase, Progress]:
@@ -38,7 +37,6 @@ def run(make_task: Make, make_streams: Make, state_class: type) -> Callable[...,
             budget=plan_budget(BudgetSection(steps=steps), segments_per_epoch=10, accumulate=1),
             optimiser=OptimiserSection(warmup=2, learning_rate=0.02, **keys),
             run=settings,
-            load_state=partial(NextBaseState.from_tensors, encoder_state=state_class.from_tensors),
         )
         progress = fit(task, streams or make_streams(), fitting=fitting, runtime=choose_runtime(settings))
         return task, progress

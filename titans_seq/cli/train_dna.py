@@ -40,21 +40,22 @@ def command(ctx: click.Context, genomes: tuple[str, ...], preset: str, out: Path
 
     from titans_seq.cli.talk import Talk
 
+    # A flag is more deliberate than a list of assignments, so it comes last and wins.
+    overrides = [*options["assignments"], *_flags_as_overrides(options)]
     pipeline = import_module("titans_seq.pipelines.train_dna")
-    overrides = [*_flags_as_overrides(options), *options["assignments"]]
     preset_given = ctx.get_parameter_source("preset") is not click.core.ParameterSource.DEFAULT
-    job = pipeline.prepare(
-        genomes=genomes,
-        preset=preset if preset_given or not options["resume"] else None,
-        out=out,
-        annotation=options["annotation"],
-        overrides=overrides,
-        resume=options["resume"],
-    )
-    quiet = bool(ctx.find_root().params.get("quiet"))
-    with Talk(quiet=quiet) as talk:
+    with Talk(quiet=bool(ctx.find_root().params.get("quiet"))) as talk:
+        job = pipeline.prepare(
+            genomes=genomes,
+            preset=preset if preset_given or not options["resume"] else None,
+            out=out,
+            annotation=options["annotation"],
+            overrides=overrides,
+            resume=options["resume"],
+            watch=talk.watch,
+        )
         report = pipeline.run(job, watch=talk.watch)
-    click.echo(pipeline.as_text(report))
+    click.echo(pipeline.report_text(report))
 
 
 def _flags_as_overrides(options: dict[str, Any]) -> list[str]:
@@ -64,7 +65,8 @@ def _flags_as_overrides(options: dict[str, Any]) -> list[str]:
     """
     budgets = {name: options[name] for name in ("steps", "epochs", "minutes") if options[name] is not None}
     if len(budgets) > 1:
-        raise click.UsageError("expected one of --steps, --epochs, --minutes; found " + ", ".join(sorted(budgets)))
+        found = ", ".join(f"--{name}" for name in budgets)
+        raise click.UsageError(f"expected one of --steps, --epochs, --minutes; found {found}")
     overrides = [f"budget={json.dumps(budgets)}"] if budgets else []
     if options["valid_contigs"] is not None:
         names = [name for name in options["valid_contigs"].split(",") if name]

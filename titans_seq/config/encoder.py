@@ -5,11 +5,13 @@ bounds that can be checked without building anything, so that a typo costs no st
 """
 
 from math import lcm
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
-from titans_seq.config.sections import Fraction, Positive, Section
+from titans_seq.config.sections import Positive, Section
+
+Share = Annotated[float, Field(gt=0, lt=1)]
 
 
 class EncoderSection(Section):
@@ -31,6 +33,12 @@ class EncoderSection(Section):
         Learned tokens that attention always sees.
     direction
         ``forward`` reads left to right, which next-base prediction needs.
+    key_width, value_width
+        Of the memory, per head; null for ``d_model / n_heads``.
+    conv_width
+        Tokens that the memory's convolutions see.
+    forget_init, momentum_init
+        Where the gates start; a low ``forget_init`` lets state outlive a segment.
     """
 
     variant: Literal["lmm", "mac", "mag", "mal", "hybrid"] = "lmm"
@@ -43,7 +51,11 @@ class EncoderSection(Section):
     window: Positive = 32
     persistent: Positive = 4
     direction: Literal["forward"] = "forward"
-    forget_init: Fraction | None = None
+    key_width: Positive | None = None
+    value_width: Positive | None = None
+    conv_width: Positive = 4
+    forget_init: Share = 1e-4
+    momentum_init: Share = 0.5
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> "EncoderSection":
@@ -54,9 +66,9 @@ class EncoderSection(Section):
 
     @property
     def border(self) -> int:
-        """Streams may reset at multiples of this many tokens: the smallest that chunk and segment both divide."""
-        return lcm(self.chunk_size, self.segment)
+        """Streams may reset at multiples of this many tokens: a chunk, or for ``mac`` a segment as well."""
+        return lcm(self.chunk_size, self.segment) if self.variant == "mac" else self.chunk_size
 
-    def arguments(self) -> dict[str, object]:
-        """Give the keyword arguments for `titans_seq.Encoder`; a null is left to its default."""
-        return {name: value for name, value in self.model_dump().items() if value is not None}
+    def arguments(self) -> dict[str, Any]:
+        """Give the keyword arguments for `titans_seq.Encoder`."""
+        return self.model_dump()

@@ -44,8 +44,8 @@ class TrainDnaConfig(Section):
         ):
             if length % border:
                 msg = (
-                    f"expected {key} to be a multiple of {border} (the border that model.chunk_size="
-                    f"{self.model.chunk_size} and model.segment={self.model.segment} share), found {length}"
+                    f"expected {key} to be a multiple of {border} (the border set by model.chunk_size"
+                    f"{' and model.segment' if self.model.variant == 'mac' else ''}), found {length}"
                 )
                 raise ValueError(msg)
         return self

@@ -9,32 +9,18 @@ that is unknown carries no loss. Losses are in nats, scores in bits per base.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import log
-from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from titans_seq.models import Encoder, StreamState
 from titans_seq.tasks.base_context import UNKNOWN, BaseContext
 
 BITS_PER_NAT = 1 / log(2)
-
-
-class CarriedState(Protocol):
-    """What this task asks of an encoder's state; `titans_seq.EncoderState` has it."""
-
-    def detach(self) -> Any:
-        """Cut the state from the graph that made it."""
-
-    def reset(self, rows: Tensor | None = None) -> Any:
-        """Start the given rows afresh."""
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Name every tensor of the state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +36,7 @@ class NextBaseState:
     """
 
     tail: Tensor
-    encoder: CarriedState
+    encoder: StreamState
 
     def detach(self) -> NextBaseState:
         """Cut the state from the graph: gradients stop here, the memory goes on."""
@@ -64,16 +50,9 @@ class NextBaseState:
         return NextBaseState(tail=tail, encoder=self.encoder.reset(rows))
 
     def tensors(self) -> dict[str, Tensor]:
-        """Name every tensor of the state, for a checkpoint."""
-        return {"tail": self.tail, **{f"encoder/{name}": value for name, value in self.encoder.tensors().items()}}
-
-    @classmethod
-    def from_tensors(
-        cls, tensors: Mapping[str, Tensor], *, encoder_state: Callable[[dict[str, Tensor]], Any]
-    ) -> NextBaseState:
-        """Undo `tensors`; ``encoder_state`` rebuilds the encoder's part."""
-        inner = {name.removeprefix("encoder/"): value for name, value in tensors.items() if name != "tail"}
-        return cls(tail=tensors["tail"], encoder=encoder_state(inner))
+        """Name every tensor of the state, for a checkpoint; `NextBase.load_state` undoes it."""
+        named = {f"encoder/{name}": value for name, value in self.encoder.tensors().items()}
+        return {"tail": self.tail, "position": torch.tensor(self.encoder.position), **named}
 
 
 class NextBase(nn.Module):
@@ -89,7 +68,7 @@ class NextBase(nn.Module):
         Width of both.
     """
 
-    def __init__(self, *, encoder: nn.Module, context: BaseContext, d_model: int) -> None:
+    def __init__(self, *, encoder: Encoder, context: BaseContext, d_model: int) -> None:
         super().__init__()
         self.context = context
         self.encoder = encoder
@@ -125,10 +104,16 @@ class NextBase(nn.Module):
         y, encoder_state = self.encoder(x, state=None if state is None else state.encoder, mask=mask)
         return self.head(self.norm(y)).float(), NextBaseState(tail=tail, encoder=encoder_state)
 
-    def memory_off(self) -> AbstractContextManager[Any]:
-        """Let every read of the memory return zeros inside a ``with`` block; the same weights otherwise."""
-        switch: Callable[[], AbstractContextManager[Any]] = getattr(self.encoder, "memory_off")  # noqa: B009
-        return switch()
+    def load_state(self, tensors: Mapping[str, Tensor]) -> NextBaseState:
+        """Rebuild a state from its tensors; the weights must be those it was saved beside."""
+        inner = {name.removeprefix("encoder/"): value for name, value in tensors.items() if name.startswith("encoder/")}
+        state = self.encoder.state_type.from_tensors(
+            inner,
+            position=int(tensors["position"]),
+            n_layers=len(self.encoder.blocks),
+            fingerprint=self.encoder.fingerprint(),
+        )
+        return NextBaseState(tail=tensors["tail"], encoder=state.bind(self.encoder))
 
 
 def nats_per_base(logits: Tensor, targets: Tensor, target_mask: Tensor) -> Tensor:

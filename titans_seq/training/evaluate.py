@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from titans_seq.config.sections import EvaluationSection
-from titans_seq.tasks import NextBase, score_pieces
+from titans_seq.tasks import BITS_PER_NAT, NextBase, score_pieces
 from titans_seq.tasks.scoring import Fetch
 from titans_seq.training.arms import ARMS, Costs, Held, gather, pieces_of
 
@@ -27,7 +27,6 @@ def score_arms(
     fetch: Fetch,
     *,
     settings: EvaluationSection,
-    border: int,
     device: torch.device,
     arms: Sequence[str] = ARMS,
     watch: Callable[[str, float, float, str], None] = lambda stage, done, total, note: None,
@@ -42,17 +41,15 @@ def score_arms(
         What to score.
     fetch
         Gives the tokens of a contig.
-    border
-        Streams reset at multiples of this many tokens.
     watch
         Told how far each arm is.
 
     Returns
     -------
     tuple
-        Nats for each base of the stretches laid end to end, by arm, and seconds by arm.
+        Bits for each base of the stretches laid end to end, by arm, and seconds by arm.
     """
-    costs: dict[str, Costs] = {}
+    bits: dict[str, Costs] = {}
     seconds: dict[str, float] = {}
     for arm in arms:
         began = time.monotonic()
@@ -73,26 +70,27 @@ def score_arms(
             done += read
             watch(f"scoring {arm}", done, total, f"{done:,} of {total:,} bases")
 
-        with task.memory_off() if arm == "off" else nullcontext():
+        with task.encoder.memory_off() if arm == "off" else nullcontext():
             scored = score_pieces(
                 task,
                 flat,
                 fetch,
                 rows=settings.rows,
-                length=_call_length(arm, settings=settings, border=border),
+                length=_call_length(arm, settings=settings, border=task.encoder.border),
                 device=device,
                 progress=count,
             )
         results = iter(scored)
-        costs[arm] = np.concatenate(
+        nats = np.concatenate(
             [
                 gather(stretch, group, [next(results) for _ in group])
                 for stretch, group in zip(held, pieces, strict=True)
             ]
         )
+        bits[arm] = nats * np.float32(BITS_PER_NAT)
         seconds[arm] = time.monotonic() - began
         _log.info("memory %s: scored in %.0f s", arm, seconds[arm])
-    return costs, seconds
+    return bits, seconds
 
 
 def _call_length(arm: str, *, settings: EvaluationSection, border: int) -> int:

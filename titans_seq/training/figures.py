@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from titans_seq.tasks import BITS_PER_NAT
+from titans_seq.metrics import bits_by_window
 from titans_seq.training.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Nats = NDArray[np.float32]
+Bits = NDArray[np.float32]
 
 COLOURS = {
     "carried": "#0b6e4f",
@@ -76,42 +76,49 @@ def draw_loss(path: Path, metrics: Sequence[Mapping[str, str]], *, marks: Mappin
 
 def draw_held_out(
     path: Path,
-    costs: Mapping[str, Nats],
+    bits: Mapping[str, Bits],
     *,
-    labels: Mapping[str, str],
+    own: Sequence[str],
+    others: Sequence[str],
+    against: str,
     positions: NDArray[np.int64],
     xlabel: str,
     bins: int = 160,
 ) -> Path:
-    """Draw bits per base along the held-out part, an averaged line for each arm and baseline.
+    """Draw bits per base along the held-out part, and below it what each arm saves against one of them.
 
     Parameters
     ----------
-    costs
-        Nats for each base, by row name.
-    labels
-        What the legend calls the rows to draw.
+    bits
+        For each base, by row name.
+    own, others
+        The arms, drawn in both panels, and the baselines, drawn in the upper one.
+    against
+        The arm that the lower panel compares with; the panel is left out when there is only one arm.
     positions
         Coordinate of each base, for the axis.
     """
-    count = len(positions)
-    width = max(1, count // bins)
-    whole = count // width * width
+    width = max(1, len(positions) // bins)
+    whole = len(positions) // width * width
     centres = positions[:whole].reshape(-1, width).mean(axis=1) / 1000
-    with _figure(path, size=(7.2, 3.4)) as (_, (axes,)):
-        for name, label in labels.items():
-            blocks = costs[name][:whole].reshape(-1, width)
-            known = np.isfinite(blocks)
-            sums = np.where(known, blocks, 0).sum(axis=1, dtype=np.float64)
-            with np.errstate(invalid="ignore", divide="ignore"):
-                means = sums / known.sum(axis=1) * BITS_PER_NAT
-            own = name in COLOURS
-            axes.plot(
-                centres, means, label=label, color=COLOURS.get(name, COLOURS["baseline"]),
-                linewidth=1.3 if own else 0.9, linestyle="-" if own else "--", zorder=3 if own else 2,
-            )  # fmt: skip
-        axes.set(xlabel=xlabel, ylabel="bits per base", title=f"Held-out part, averages of {width:,} bases")
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=3, fontsize=8)
+    means = {name: bits_by_window(bits[name][:whole], window=width) for name in (*own, *others)}
+    compared = [name for name in own if name != against] if against in own else []
+    rows = 2 if compared else 1
+    with _figure(path, size=(7.2, 2.1 * rows + 1.0), rows=rows) as (figure, axes):
+        for name in others:
+            axes[0].plot(centres, means[name], label=name, color=COLOURS["baseline"], linewidth=0.9, linestyle="--")
+        for name in own:
+            axes[0].plot(centres, means[name], label=name, color=COLOURS.get(name, COLOURS["line"]), linewidth=1.2)
+        axes[0].set(ylabel="bits per base", title=f"Held-out part, averages of {width:,} bases")
+        for name in compared:
+            saved = means[against] - means[name]
+            axes[1].plot(centres, saved, label=name, color=COLOURS.get(name, COLOURS["line"]), linewidth=1.2)
+        if compared:
+            axes[1].axhline(0, color=COLOURS[against], linewidth=1.0)
+            axes[1].set(ylabel="bits per base", title=f"Saved against {against}")
+        axes[-1].set_xlabel(xlabel)
+        _legend(axes[0])
+        figure.tight_layout()
     return path
 
 
@@ -142,12 +149,16 @@ def draw_memory(path: Path, series: Mapping[str, NDArray[Any]], *, start: int, c
                     label=f"block {layer + 1}",
                 )
             axis.set_title(name)
-            if name.startswith("forget") and np.nanmin(values) > 0:
-                axis.set_yscale("log")
+            axis.ticklabel_format(axis="y", scilimits=(-3, 4), useMathText=True)
         axes[-1].set_xlabel(f"{contig}, thousand bases")
-        axes[0].legend(loc="upper right", fontsize=8, ncols=4)
+        _legend(axes[0])
         figure.tight_layout()
     return path
+
+
+def _legend(axis: Axes) -> None:
+    """Put the legend above the panel, at the right, where no line runs."""
+    axis.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=6, fontsize=8, borderaxespad=0.1)
 
 
 def _shades(count: int) -> list[Any]:

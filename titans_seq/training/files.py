@@ -31,8 +31,8 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
             temporary = Path(file.name)
-        temporary.chmod(0o644)
         yield temporary
+        temporary.chmod(0o644)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)

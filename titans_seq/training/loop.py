@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
 
 from titans_seq.config.sections import OptimiserSection, RunSection
 from titans_seq.errors import InterruptedRun, TitansError
@@ -68,8 +67,6 @@ class Fitting:
         When to stop.
     optimiser, run
         Settings.
-    load_state
-        Rebuilds the carried state from a checkpoint's tensors.
     watch
         Told about progress.
     """
@@ -78,7 +75,6 @@ class Fitting:
     budget: Budget
     optimiser: OptimiserSection
     run: RunSection
-    load_state: Callable[[dict[str, Tensor]], NextBaseState]
     watch: Watch = lambda stage, done, total, note: None
 
 
@@ -107,7 +103,7 @@ def fit(task: NextBase, streams: Streams, *, fitting: Fitting, runtime: Runtime)
                     loop.save()
                     raise InterruptedRun(
                         f"stopped by {stop.signal.name if stop.signal else 'request'} after step "
-                        f"{loop.progress.step}; everything is saved in {fitting.folder}"
+                        f"{loop.progress.step}; continue with: titans-seq train-dna --resume --out {fitting.folder}"
                     )
             loop.finish()
     finally:
@@ -139,7 +135,7 @@ class _Loop:
             self.streams.load_state_dict(found.streams)
             if found.state is not None:
                 tensors = {name: value.to(self.runtime.device) for name, value in found.state.items()}
-                self.state = self.fitting.load_state(tensors)
+                self.state = self.task.load_state(tensors)
             _log.info("resumed at step %d", self.progress.step)
         self._saved_at = (self.progress.step, self.progress.seconds)
         self._metrics = MetricsLog(self.fitting.folder, resume_step=self.progress.step)

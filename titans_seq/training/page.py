@@ -107,7 +107,10 @@ def _facts(report: dict[str, Any], training: dict[str, Any]) -> list[tuple[str, 
         ("parameters", f"{report['model']['parameters']:,}"),
         ("training", f"{training['steps']:,} steps, {training['bases']:,} bases, {training['seconds'] / 60:.1f} min"),
         ("speed", f"{training['bases_per_second']:,.0f} bases/s"),
-        ("peak RAM", f"{training['peak_ram_mb']:,.0f} MB"),
+        (
+            "peak RAM",
+            f"{training['peak_ram_mb']:,.0f} MB in training, {report['evaluation']['peak_ram_mb']:,.0f} MB in all",
+        ),
         ("steps left out", f"{training['skipped']}"),
         (
             "machine",

@@ -1,4 +1,4 @@
-"""From one cost per base to the table of a report: bits per base, by class, and what the memory is worth.
+"""From one number per base to the table of a report: bits per base, by class, and what the memory is worth.
 
 Every row of the table averages the same bases: those that every arm and every baseline has scored.
 """
@@ -11,101 +11,80 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from titans_seq.tasks import BITS_PER_NAT
+from titans_seq.metrics import bits_by_class, difference, mean_bits
 
-Nats = NDArray[np.float32]
-
-BLOCK = 1024
-"""Bases of the blocks over which a difference's spread is taken: neighbouring bases are not independent."""
+Bits = NDArray[np.float32]
+Classes = NDArray[np.uint8]
 
 
-def scored_bases(costs: Mapping[str, Nats]) -> NDArray[np.bool_]:
-    """Mark the bases that every row has a cost for."""
-    return np.all([np.isfinite(values) for values in costs.values()], axis=0)
+def on_common_bases(bits: Mapping[str, Bits]) -> dict[str, Bits]:
+    """Leave out, in every row, the bases that some row has no number for."""
+    common = np.all([np.isfinite(values) for values in bits.values()], axis=0)
+    return {name: np.where(common, values, np.nan).astype(np.float32) for name, values in bits.items()}
 
 
 def table_rows(
-    costs: Mapping[str, Nats],
-    *,
-    scored: NDArray[np.bool_],
-    classes: NDArray[np.uint8] | None,
-    class_names: Sequence[str],
+    bits: Mapping[str, Bits], *, classes: Classes | None, class_names: Sequence[str]
 ) -> list[dict[str, Any]]:
     """Average each row over everything and over each class.
 
     Parameters
     ----------
-    costs
-        Nats of each held-out base, by row name; the arrays are equally long.
-    scored
-        The bases that count.
+    bits
+        For each held-out base, by row name; NaN where it does not count.
     classes
         Index of each base's class in ``class_names``; None without an annotation.
 
     Returns
     -------
     list
-        ``{"name", "all", "classes": {class: bits}}`` in the order of ``costs``; a class without bases is left out.
+        ``{"name", "all", "error", "classes": {class: bits}}`` in the order of ``bits``.
     """
-    chosen = [] if classes is None else [(name, scored & (classes == i)) for i, name in enumerate(class_names)]
-    present = [(name, where) for name, where in chosen if where.any()]
     return [
         {
             "name": name,
-            "all": bits(values, scored),
-            "classes": {label: bits(values, where) for label, where in present},
+            "all": (mean := mean_bits(values)).mean,
+            "error": _known(mean.error),
+            "classes": {label: part.mean for label, part in _by_class(values, classes, class_names).items()},
         }
-        for name, values in costs.items()
+        for name, values in bits.items()
     ]
 
 
-def class_sizes(
-    scored: NDArray[np.bool_], *, classes: NDArray[np.uint8] | None, class_names: Sequence[str]
-) -> dict[str, int]:
-    """Count the scored bases of each class that has any."""
-    if classes is None:
-        return {}
-    counts = np.bincount(classes[scored], minlength=len(class_names))
-    return {name: int(count) for name, count in zip(class_names, counts, strict=True) if count}
+def class_sizes(bits: Bits, *, classes: Classes | None, class_names: Sequence[str]) -> dict[str, int]:
+    """Count the bases of each class that has any."""
+    return {name: part.bases for name, part in _by_class(bits, classes, class_names).items()}
 
 
-def bits(values: Nats, where: NDArray[np.bool_]) -> float:
-    """Average in bits per base, summed in double precision."""
-    return float(values[where].mean(dtype=np.float64) * BITS_PER_NAT)
+def gain(arm: Bits, other: Bits) -> dict[str, float | None]:
+    """Say how many bits per base ``arm`` saves against ``other``, with the standard error over blocks of bases."""
+    found = difference(other, arm)
+    return {"gain": found.mean, "error": _known(found.error)}
 
 
-def difference(first: Nats, second: Nats, *, scored: NDArray[np.bool_]) -> dict[str, float]:
-    """Say how much lower ``first`` is than ``second``, with the standard error over blocks of bases.
-
-    Returns
-    -------
-    dict
-        ``gain`` in bits per base (positive: ``first`` is better) and ``error``.
-    """
-    gain = np.where(scored, second - first, np.nan).astype(np.float64) * BITS_PER_NAT
-    whole = len(gain) // BLOCK * BLOCK
-    average = float(np.nanmean(gain)) if scored.any() else 0.0
-    blocks = gain[:whole].reshape(-1, BLOCK)
-    blocks = blocks[np.isfinite(blocks).any(axis=1)]
-    if len(blocks) < 2:
-        return {"gain": average, "error": 0.0}
-    means = np.nanmean(blocks, axis=1)
-    return {"gain": average, "error": float(means.std(ddof=1) / np.sqrt(len(means)))}
-
-
-def verdict(memory: Mapping[str, Mapping[str, float]]) -> str:
+def verdict(memory: Mapping[str, Mapping[str, float | None]]) -> str:
     """Say in one sentence whether the memory helped, from its gains over ``reset`` and ``off``.
 
     A gain counts when it is more than twice its standard error.
     """
-
-    def phrase(arm: str, what: str) -> str:
-        gain, error = memory[arm]["gain"], memory[arm]["error"]
-        size = f"{abs(gain):.4f} +- {error:.4f} bits per base"
-        if abs(gain) <= 2 * error or abs(gain) < 5e-5:
-            return f"{what} makes no difference ({gain:+.4f} +- {error:.4f} bits per base)"
-        return f"{what} saves {size}" if gain > 0 else f"{what} costs {size}"
-
-    return f"Carrying the memory, against resetting it: {phrase('reset', 'it')}; against no memory: " + phrase(
-        "off", "it"
+    return (
+        f"The carried memory {_phrase(memory['reset'])} against a memory reset in every window, and "
+        f"{_phrase(memory['off'])} against the same weights with the memory off."
     )
+
+
+def _phrase(found: Mapping[str, float | None]) -> str:
+    size, error = found["gain"] or 0.0, found["error"]
+    if error is None:
+        return f"differs by {size:+.4f} bits per base (too few bases for an error)"
+    if abs(size) <= 2 * error:
+        return f"makes no difference ({size:+.4f} +- {error:.4f} bits per base)"
+    return f"{'saves' if size > 0 else 'costs'} {abs(size):.4f} +- {error:.4f} bits per base"
+
+
+def _by_class(bits: Bits, classes: Classes | None, class_names: Sequence[str]) -> dict[str, Any]:
+    return {} if classes is None else bits_by_class(bits, classes, names=class_names)
+
+
+def _known(value: float) -> float | None:
+    return value if np.isfinite(value) else None

@@ -1,0 +1,79 @@
+"""Nothing is ever half-written, and the words of a repeat are found on both strands."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from titans_seq.errors import InputFileError
+from titans_seq.training.files import OutputError, read_json, replacing, write_json, write_text
+from titans_seq.training.metrics_log import COLUMNS, MetricsLog, read_metrics
+from titans_seq.training.overlap import seen_share, words
+
+A, C, G, T, N = range(5)
+
+
+def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "x.txt"
+    write_text(path, "old")
+
+    def half() -> None:
+        with replacing(path) as temporary:
+            temporary.write_text("half")
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OutputError, match="disk is full; free some space and continue with --resume"):
+        half()
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["x.txt"]
+
+
+def test_any_other_end_leaves_no_temporary_file(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), replacing(tmp_path / "x"):
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="cannot be written"):
+        write_text(tmp_path / "no" / "x", "text")
+
+
+def test_json_has_no_nan_and_says_what_is_wrong(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(path, {"a": float("nan")})
+    assert not path.exists()
+    path.write_text("{")
+    with pytest.raises(InputFileError, match="expected JSON"):
+        read_json(path)
+
+
+def test_metrics_behind_the_step_are_dropped_and_half_lines_too(tmp_path: Path) -> None:
+    log = MetricsLog(tmp_path)
+    for step in (2, 4, 6):
+        log.add(dict.fromkeys(COLUMNS, step))
+    with (tmp_path / "metrics.csv").open("a") as file:
+        file.write("8,8,8")
+    assert [row["step"] for row in read_metrics(tmp_path)] == ["2", "4", "6"]
+    MetricsLog(tmp_path, resume_step=4)
+    assert [row["step"] for row in read_metrics(tmp_path)] == ["2", "4"]
+
+
+def test_a_word_is_its_reverse_complement() -> None:
+    numbers, known = words(np.array([A, C, N, G, T], dtype=np.uint8), k=2)
+    assert known.tolist() == [True, False, False, True]
+    assert numbers[0] == numbers[3]
+    assert len(words(np.array([A], dtype=np.uint8), k=2)[0]) == 0
+
+
+@pytest.mark.parametrize("inverted", [False, True])
+def test_the_share_of_bases_seen_before(inverted: bool) -> None:
+    tokens = np.random.default_rng(0).integers(0, 4, 1000).astype(np.uint8)
+    copy = tokens[100:200]
+    tokens[850:950] = 3 - copy[::-1] if inverted else copy
+    share = seen_share([("x", 800, 1000)], [("x", 0, 800)], lambda name, start, end: tokens[start:end])
+    assert 100 / 200 <= share < 104 / 200
