@@ -46,8 +46,8 @@ def main() -> None:
         whole = mean_bits(last)
         parts = [mean_bits(np.where(mask, last, np.nan)).mean for mask in (rrna, repeat, ~(rrna | repeat))]
         print(
-            f"{name:28s} {np.nanmean(bits):7.4f} {whole.mean:7.4f} +- {whole.error:.4f} {parts[0]:6.3f} {parts[1]:6.3f} "
-            f"{parts[2]:7.4f} {seconds:6.1f}",
+            f"{name:28s} {np.nanmean(bits):7.4f} {whole.mean:7.4f} +- {whole.error:.4f} "
+            f"{parts[0]:6.3f} {parts[1]:6.3f} {parts[2]:7.4f} {seconds:6.1f}",
             flush=True,
         )
 

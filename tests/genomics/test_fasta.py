@@ -2,6 +2,7 @@
 
 import gzip
 import re
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -132,11 +133,19 @@ def test_only_n_is_accepted_with_a_warning(tmp_path: Path, caplog: pytest.LogCap
     assert genome.contig("b").length == 1
 
 
+@pytest.fixture(params=["as installed", "zlib"])
+def inflate(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == "zlib":
+        monkeypatch.setattr(sources, "_inflate", zlib)
+
+
+@pytest.mark.usefixtures("inflate")
 def test_gzip_members_follow_each_other(tmp_path: Path) -> None:
     parts = gzip.compress(b">a\nAC") + gzip.compress(b"") + gzip.compress(b"GT\n") + b"\0" * 20
     assert decode(opened(tmp_path, parts).tokens("a")) == "ACGT"
 
 
+@pytest.mark.usefixtures("inflate")
 @pytest.mark.parametrize("keep", [3, 15, 40, -9, -1])
 def test_gzip_cut_short(tmp_path: Path, keep: int) -> None:
     rng = np.random.default_rng(0)
@@ -144,6 +153,7 @@ def test_gzip_cut_short(tmp_path: Path, keep: int) -> None:
     assert "cut short" in refused(tmp_path, whole[:keep])
 
 
+@pytest.mark.usefixtures("inflate")
 def test_gzip_damaged_or_empty(tmp_path: Path) -> None:
     whole = bytearray(gzip.compress(b">a\n" + b"ACGT" * 100))
     whole[-6] ^= 255

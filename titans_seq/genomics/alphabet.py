@@ -59,22 +59,21 @@ def encode(text: str | bytes) -> Tokens:
     return tokens
 
 
-def fast_tokens(letters: bytes) -> Tokens:
-    """Tokens of letters, unchecked: :data:`FOREIGN` stands for a foreign byte. Several times as fast as a table.
+def plain_tokens(letters: bytes) -> Tokens | None:
+    """Tokens of letters that are all A, C, G or T in either case, several times as fast as a table; else None.
 
-    Where all letters are A, C, G or T, bits 1 and 2 of the ASCII code, in Gray code, are the token
-    (``A 1000001 -> 00``, ``C 1000011 -> 01``, ``G 1000111 -> 10``, ``T 1010100 -> 11``); else the table decides.
+    Bits 1 and 2 of the ASCII code, read as Gray code, are the token: ``A 1000001 -> 00``, ``C 1000011 -> 01``,
+    ``G 1000111 -> 10``, ``T 1010100 -> 11``.
     """
     raw = np.frombuffer(letters, dtype=np.uint8)
     upper = raw & np.uint8(0xDF)
-    plain = upper == ord("A")
+    plain, same = np.equal(upper, ord("A")), np.empty(raw.size, dtype=np.bool_)
     for base in b"CGT":
-        plain |= upper == base
+        plain |= np.equal(upper, base, out=same)
     if not plain.all():
-        return np.frombuffer(letters.translate(TOKEN_OF_BYTE), dtype=np.uint8)
-    tokens = raw >> np.uint8(1)
-    np.right_shift(upper, np.uint8(2), out=upper)
-    tokens ^= upper
+        return None
+    tokens = np.right_shift(raw, np.uint8(1), out=plain.view(np.uint8))
+    tokens ^= np.right_shift(upper, np.uint8(2), out=upper)
     tokens &= np.uint8(3)
     return tokens
 

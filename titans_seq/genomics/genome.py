@@ -7,11 +7,12 @@ so opening it costs the same for a phage and a mammal, and every process that ma
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +23,7 @@ from titans_seq.genomics.alphabet import Tokens
 IntPairs = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True)
-class Contig:
+class Contig(NamedTuple):
     """One sequence of the genome.
 
     Attributes
@@ -75,17 +75,22 @@ class Genome:
 
     def __init__(self, stores: Sequence[TokenStore]) -> None:
         self._stores = tuple(stores)
-        self._where: dict[str, tuple[TokenStore, int]] = {}
+        self._numbers: dict[str, int] = {}
+        self._firsts: list[int] = []  # number of the first contig of each store
         for store in self._stores:
-            for row, name in enumerate(store.names):
-                if name in self._where:
-                    other = self._where[name][0].source
-                    raise InputFileError(
-                        store.source,
-                        problem=f"contig name {name!r} is also in {other}",
-                        hint="names must differ over all files; rename one or give the file once",
-                    )
-                self._where[name] = (store, row)
+            first = len(self._numbers)
+            self._refuse_shared(store)
+            self._numbers.update(zip(store.names, range(first, first + len(store.names)), strict=True))
+            self._firsts.append(first)
+
+    def _refuse_shared(self, store: TokenStore) -> None:
+        shared = next((name for name in store.names if name in self._numbers), None) if self._numbers else None
+        if shared is not None:
+            raise InputFileError(
+                store.source,
+                problem=f"contig name {shared!r} is also in {self._find(shared)[0].source}",
+                hint="names must differ over all files; rename one or give the file once",
+            )
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -95,16 +100,16 @@ class Genome:
     @cached_property
     def names(self) -> tuple[str, ...]:
         """Names of all contigs, in the order of the files."""
-        return tuple(self._where)
+        return tuple(self._numbers)
 
     @cached_property
     def contigs(self) -> tuple[Contig, ...]:
         """All contigs, in the order of the files."""
-        return tuple(_contig(store, row) for store, row in self._where.values())
-
-    @cached_property
-    def _numbers(self) -> dict[str, int]:
-        return {name: number for number, name in enumerate(self._where)}
+        found: list[Contig] = []
+        for store in self._stores:
+            rows = store.table.tolist()
+            found.extend(_contig(name, row) for name, row in zip(store.names, rows, strict=True))
+        return tuple(found)
 
     @property
     def total(self) -> int:
@@ -127,19 +132,22 @@ class Genome:
         return dict(sorted(counts.items()))
 
     def __contains__(self, name: object) -> bool:
-        return name in self._where
+        return name in self._numbers
 
     def __len__(self) -> int:
-        return len(self._where)
+        return len(self._numbers)
 
     def contig(self, name: str) -> Contig:
         """The contig of that name, or :class:`UnknownNameError` with examples of what is there."""
-        return _contig(*self._find(name))
+        store, row = self._find(name)
+        return _contig(name, store.table[row].tolist())
 
     def number(self, name: str) -> int:
         """Position of a contig in :attr:`contigs`."""
-        self._find(name)
-        return self._numbers[name]
+        try:
+            return self._numbers[name]
+        except KeyError:
+            raise UnknownNameError(unknown_contig(name, self.names)) from None
 
     def tokens(self, name: str, start: int = 0, end: int | None = None) -> Tokens:
         """Tokens ``start .. end`` of a contig: a read-only view, uint8 [end - start].
@@ -188,10 +196,9 @@ class Genome:
         }
 
     def _find(self, name: str) -> tuple[TokenStore, int]:
-        try:
-            return self._where[name]
-        except KeyError:
-            raise UnknownNameError(unknown_contig(name, self.names)) from None
+        number = self.number(name)
+        place = bisect_right(self._firsts, number) - 1
+        return self._stores[place], number - self._firsts[place]
 
     def _span(self, name: str, start: int, end: int | None) -> tuple[TokenStore, int, int]:
         store, row = self._find(name)
@@ -213,9 +220,9 @@ def unknown_contig(name: str, names: Sequence[str]) -> str:
     return f"no contig {name!r}; there are {len(names)}, such as {', '.join(shown)}"
 
 
-def _contig(store: TokenStore, row: int) -> Contig:
-    offset, length, n_count, gc_count, soft = (int(value) for value in store.table[row])
-    return Contig(store.names[row], length, offset, n_count, gc_count / max(length - n_count, 1), soft)
+def _contig(name: str, row: list[int]) -> Contig:
+    offset, length, n_count, gc_count, soft = row
+    return Contig(name, length, offset, n_count, gc_count / max(length - n_count, 1), soft)
 
 
 def _clip(runs: IntPairs, first: int, last: int) -> IntPairs:

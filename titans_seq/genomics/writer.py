@@ -83,22 +83,31 @@ class StoreWriter:
         rows = self._open_rows(headings)
         bounds = [0, *(heading.cut for heading in headings), len(letters)]
         raw = np.frombuffer(letters, dtype=np.uint8)
-        is_n = tokens == N_TOKEN
-        is_soft = raw >= ord("a")
-        is_gc = ((tokens ^ (tokens >> np.uint8(1))) & np.uint8(1)).view(np.bool_)  # 1 for tokens 1 and 2
-        counts = np.empty((len(bounds) - 1, 4), dtype=np.int64)
+        flags = np.empty(raw.size, dtype=np.bool_)
+        counts = np.zeros((len(bounds) - 1, 4), dtype=np.int64)
         counts[:, 0] = np.diff(bounds)
-        for column, flags in enumerate((is_n, is_gc, is_soft), start=1):
-            counts[:, column] = _counts_between(flags, bounds)
+        for base in (1, 2):
+            counts[:, 2] += _counts_between(np.equal(tokens, base, out=flags), bounds)
+        if tokens.max(initial=0) == N_TOKEN:
+            counts[:, 1] = _counts_between(np.equal(tokens, N_TOKEN, out=flags), bounds)
+            self._n_runs.add(flags, self._total)
+            self._letters += np.bincount(raw[flags] & np.uint8(0xDF), minlength=256)
+        else:
+            self._n_runs.skip(self._total)
+        if raw.max(initial=0) >= ord("a"):
+            counts[:, 3] = _counts_between(np.greater_equal(raw, ord("a"), out=flags), bounds)
+            self._soft_runs.add(flags, self._total)
+        else:
+            self._soft_runs.skip(self._total)
         if rows.start < 0:  # nothing precedes the first heading of the file
             counts, rows = counts[1:], slice(0, rows.stop)
         self._counts[rows] += counts
         self._refuse_empty(rows.start, rows.stop - 1)
-        self._count_letters(letters, raw, is_n)
-        self._n_runs.add(is_n, self._total)
-        self._soft_runs.add(is_soft, self._total)
         self._tokens.write(tokens.data)
         self._total += len(letters)
+        for u in (b"U", b"u"):
+            if u in letters:
+                self._letters[ord("U")] += letters.count(u)
 
     def finish(self, checksum: str) -> None:
         """Close the runs, write the contig table and the index.
@@ -161,13 +170,6 @@ class StoreWriter:
                 self._source, line, expected=f"a sequence for contig {name!r}", found="none", hint="remove the header"
             )
 
-    def _count_letters(self, letters: bytes, raw: npt.NDArray[np.uint8], is_n: npt.NDArray[np.bool_]) -> None:
-        if is_n.any():
-            self._letters += np.bincount(raw[is_n] & np.uint8(0xDF), minlength=256)
-        for u in (b"U", b"u"):
-            if u in letters:
-                self._letters[ord("U")] += letters.count(u)
-
 
 class _RunFile:
     """Runs of True over consecutive blocks, written as (start, end) pairs of int64 as soon as they are closed."""
@@ -177,6 +179,12 @@ class _RunFile:
         self._open: int | None = None
         self._at = 0
         self.count = 0
+
+    def skip(self, at: int) -> None:
+        """No flag is set from `at` to the next block; a run that is open ends there."""
+        if self._open is not None:
+            self._write(np.array([self._open, at]))
+            self._open = None
 
     def add(self, flags: npt.NDArray[np.bool_], at: int) -> None:
         """Take in `flags`, whose first entry stands at position `at`."""
