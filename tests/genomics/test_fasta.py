@@ -126,6 +126,21 @@ def test_a_foreign_letter_far_down_has_its_line_and_column(tmp_path: Path, monke
     assert "column 401" in refused(tmp_path, one_line)
 
 
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(at=st.integers(0, 10_000), value=st.integers(0, 255), cut=st.integers(0, 10_000) | st.none())
+def test_damaged_gzip_never_passes_for_other_bases(tmp_path: Path, at: int, value: int, cut: int | None) -> None:
+    content = b">a\n" + np.random.default_rng(0).choice(np.frombuffer(b"ACGT", dtype=np.uint8), 2000).tobytes()
+    packed = bytearray(gzip.compress(content, mtime=0))
+    packed[at % len(packed)] = value
+    path = tmp_path / "d.fa.gz"
+    path.write_bytes(packed[:cut])
+    try:
+        genome = open_genome(path, cache_dir=tmp_path / "dcache")
+    except InputFileError:
+        return
+    assert decode(genome.tokens("a")).encode() == content[3:]
+
+
 def test_only_n_is_accepted_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     genome = opened(tmp_path, b">a\nNNN\n>b\nA\n")
     assert "nothing but N" in caplog.text

@@ -2,6 +2,8 @@ import gzip
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from titans_seq.errors import InputFileError
 from titans_seq.genomics import read_annotation
@@ -82,6 +84,7 @@ ORIGIN
         ("#\nchr1\tx\tgene\t3\t2\t.\t+\t.\tID=a\n", "line 2.*found 3 .. 2"),
         ("chr1\tx\tgene\t1\t2\t.\tx\t.\tID=a\n", "line 1.*strand"),
         ("chr1\tx\tgene\t1\t2\t.\t+\t7\tID=a\n", "line 1.*phase"),
+        ("chr1\tx\tgene\t1\t" + "9" * 30 + "\t.\t+\t.\tID=a\n", "line 1.*1 <= start <= end"),
         (">chr1\nACGT\n", "line 1.*found FASTA"),
         ("", "empty file"),
     ],
@@ -89,3 +92,22 @@ ORIGIN
 def test_bad_rows_have_their_line(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(InputFileError, match=words):
         read_annotation(write(tmp_path, text))
+
+
+PIECES = st.sampled_from(
+    [b"chr1", b"\t", b"\t1", b"\t9", b"+", b".", b"\n", b"\r\n", b"#", b"ID=a;b", b"\xff", b"%2", b">x"]
+)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(parts=st.lists(PIECES | st.just(b"chr1\tx\tCDS\t1\t9\t.\t+\t0\tID=c\n"), max_size=20))
+def test_random_bytes_give_rows_or_one_clear_line(tmp_path: Path, parts: list[bytes]) -> None:
+    path = tmp_path / "random.gff3"
+    path.write_bytes(b"".join(parts))
+    try:
+        features = read_annotation(path)
+    except InputFileError:
+        return
+    assert ((features.start >= 0) & (features.start < features.end)).all()
+    for row in range(len(features)):
+        features.attributes(row)

@@ -5,6 +5,7 @@ import io
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,18 @@ def test_standard_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     genome = open_genome("-", cache_dir=tmp_path / "c")
     assert decode(genome.tokens("a")) == "ACGT"
     assert genome.paths == ("-",)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes")
+def test_a_named_pipe_is_read_once_and_not_noted(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writing = threading.Thread(target=pipe.write_bytes, args=(b">a\nACGT\n",))
+    writing.start()
+    genome = open_genome(pipe, cache_dir=tmp_path / "c")
+    writing.join()
+    assert decode(genome.tokens("a")) == "ACGT"
+    assert not (tmp_path / "c" / "files").exists()
 
 
 def test_several_files_and_names_in_two_of_them(tmp_path: Path, fasta: Path) -> None:

@@ -19,6 +19,7 @@ from titans_seq.genomics.sources import Source
 
 _STRANDS: Final = {"+": 1, "-": -1, ".": 0, "?": 0, "": 0}
 _PHASES: Final = {"0": 0, "1": 1, "2": 2, ".": -1, "": -1}
+_FARTHEST: Final = 1 << 48
 _Row = tuple[str, str, int, int, int, int, str]
 
 
@@ -134,7 +135,7 @@ def _coordinates(first: str, last: str, path: str, line: int) -> tuple[int, int]
         start, end = int(first), int(last)
     except ValueError:
         raise InputFileError(path, line, expected="start and end as numbers", found=f"{first!r} {last!r}") from None
-    if not 1 <= start <= end:
+    if not 1 <= start <= end <= _FARTHEST:
         raise InputFileError(path, line, expected="1 <= start <= end", found=f"{start} .. {end}")
     return start - 1, end
 

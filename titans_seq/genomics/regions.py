@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -121,12 +122,18 @@ class Features:
 
     def select(self, types: Iterable[str] | None = None, *, seqid: str | None = None) -> Features:
         """The rows of these types, on that contig; None keeps all."""
-        keep = np.ones(len(self), dtype=np.bool_)
+        rows = np.arange(len(self)) if seqid is None else self._rows_of.get(seqid, np.empty(0, dtype=np.int64))
         if types is not None:
-            keep &= np.isin(self.type, sorted(types))
-        if seqid is not None:
-            keep &= self.seqid == seqid
-        return self.take(np.flatnonzero(keep))
+            rows = rows[np.isin(self.type[rows], sorted(types))]
+        return self.take(rows)
+
+    @cached_property
+    def _rows_of(self) -> dict[str, npt.NDArray[np.int64]]:
+        """Row numbers of every contig, ascending."""
+        names, codes = np.unique(self.seqid, return_inverse=True)
+        order = np.argsort(codes, kind="stable")
+        parts = np.split(order, np.searchsorted(codes[order], np.arange(1, names.size)))
+        return dict(zip(names.tolist(), parts, strict=True)) if names.size else {}
 
     def take(self, rows: npt.NDArray[np.int64]) -> Features:
         """The rows with these numbers, in this order."""
@@ -168,13 +175,13 @@ def check_names(features: Features, genome: Genome) -> None:
     circular = circular_contigs(features)
     for name in shared:
         length = genome.contig(name).length
-        ends = np.where(features.seqid == name, features.end, 0)
-        row = int(ends.argmax())
-        if int(ends[row]) > length and not (name in circular and int(ends[row]) <= 2 * length):
+        here = features.select(seqid=name)
+        row = int(here.end.argmax())
+        end = int(here.end[row])
+        if end > length and not (name in circular and end <= 2 * length):
             raise InputFileError(
                 features.source,
-                problem=f"{features.type[row]} at {features.start[row] + 1}-{ends[row]} of {name!r} ends beyond its "
-                f"{length} bases",
+                problem=f"{here.type[row]} at {here.start[row] + 1}-{end} of {name!r} ends beyond its {length} bases",
                 hint="the annotation belongs to another assembly",
             )
 

@@ -141,6 +141,8 @@ class Source:
     @contextmanager
     def _open(self) -> Iterator[BinaryIO]:
         if self.from_stdin:
+            if sys.stdin is None:
+                raise InputFileError(self.path, problem="standard input is closed")
             yield sys.stdin.buffer
             return
         with open_input(self.path) as stream:
