@@ -2,7 +2,9 @@
 
 import errno
 import io
+import json
 import os
+import struct
 import subprocess
 import sys
 import threading
@@ -11,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from titans_seq.errors import InputFileError, RangeError, TitansError, UnknownNameError
-from titans_seq.genomics import decode, open_genome, open_genomes, store, writer
+from titans_seq.genomics import Genome, decode, open_genome, open_genomes, store, writer
 
 
 @pytest.fixture
@@ -50,6 +52,24 @@ def test_a_damaged_store_is_replaced(tmp_path: Path, fasta: Path, name: str) -> 
     (builds(tmp_path / "c")[0] / name).write_bytes(b"x")
     assert decode(open_genome(fasta, cache_dir=tmp_path / "c").tokens("chr2")) == "GGCC"
     assert len(builds(tmp_path / "c")) == 1
+
+
+def test_version_1_reads_as_it_is_written_down(tmp_path: Path) -> None:
+    """A store made by hand from the format's description, so that stores of today stay readable."""
+    (tmp_path / "tokens.u8").write_bytes(bytes([0, 1, 2, 3, 4, 4, 2]))
+    (tmp_path / "contigs.i64").write_bytes(struct.pack("<10q", 0, 5, 1, 2, 0, 5, 2, 1, 1, 1))
+    (tmp_path / "n_runs.i64").write_bytes(struct.pack("<2q", 4, 6))
+    (tmp_path / "soft_runs.i64").write_bytes(struct.pack("<2q", 6, 7))
+    index = {"format": "titans-seq token store", "version": 1, "source": "x.fa", "checksum": "ab", "total": 7}
+    index |= {"n_runs": 1, "soft_runs": 1, "letters": {"N": 2}, "names": ["one", "two"]}
+    (tmp_path / "index.json").write_text(json.dumps(index))
+    loaded = store.load_store(tmp_path, source="x.fa")
+    assert loaded is not None
+    genome = Genome([loaded])
+    assert decode(genome.tokens("one")) == "ACGTN"
+    assert genome.contig("one").gc == 0.5
+    assert genome.n_runs("two").tolist() == [[0, 1]]
+    assert genome.soft_mask("two").tolist() == [False, True]
 
 
 def test_an_older_format_is_not_read(tmp_path: Path, fasta: Path, monkeypatch: pytest.MonkeyPatch) -> None:
