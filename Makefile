@@ -9,10 +9,6 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	"$$p" -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-# Two test processes of one thread each use two cores better than one process of two threads.
-export OMP_NUM_THREADS ?= 1
-export MKL_NUM_THREADS ?= 1
-
 .DEFAULT_GOAL := help
 .PHONY: help demo test fast lint types imports format bench clean
 
@@ -26,6 +22,10 @@ DEMO = train-dna examples/data/NC_000932.gb.gz --preset dna-tiny --out runs/demo
 
 demo: $(VENV)/.core
 	$(BIN)/titans-seq $(DEMO)
+
+# Several test processes of one thread each use the cores better than one process of many threads.
+test fast: export OMP_NUM_THREADS = 1
+test fast: export MKL_NUM_THREADS = 1
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n $(JOBS) $(PYTEST)
