@@ -19,7 +19,7 @@ from titans_seq.ops.structures import layer_norm, layer_norm_back
 
 @dataclass
 class ReadAdjoints:
-    """What the reads send back, per layer: adjoints of ``state`` (n, N, R, out, in) at the start of every chunk, of
+    """What the reads send back, per layer: adjoints of ``state`` (stacks) at the start of every chunk, of
     the key path's ``inputs`` and ``deltas``, and, for non-linear gates, of ``weights``, ``slopes``, ``anchors`` and
     ``closing`` (the weights that the last token of every chunk reads)."""
 
@@ -55,6 +55,7 @@ def write_backward(
     trace: Trace,
     path: KeyPath,
     slopes: list[Tensor],
+    bends: list[Tensor],
     adj: ReadAdjoints,
     end: list[Tensor],
     *,
@@ -63,21 +64,20 @@ def write_backward(
 ) -> WriteAdjoints:
     """Walk the chunks backwards.
 
-    ``slopes`` are act'(pre) per hidden layer; ``end`` the adjoints of the final state per layer (N, R, out, in);
-    ``aligned`` tells that the first anchor is the first state itself, so that its adjoint joins ``start``.
+    ``slopes`` and ``bends`` are act'(pre) and act''(pre) * carried per hidden layer; ``end`` the adjoints of the final
+    stacks; ``aligned`` tells that the first anchor is the first state itself, so that its adjoint joins ``start``.
     """
     st, gate = rule.structure, rule.retention
-    layer, depth = st.layer, len(st.shapes)
+    layers, depth = st.layers, len(st.shapes)
     k, out = path.inputs[0], trace.pre[-1]
     n, width = k.shape[0], out.shape[-1]
-    bends = [st.act.curvature(z).mul_(t) for z, t in zip(trace.pre, trace.carried, strict=False)]
     gap = residue(rule, out, target_of(rule, k, v))
     if st.normalised:
         normal, mean, rstd = layer_norm(out)
         err = rule.error(gap, v, threshold)
         along = (torch.linalg.vecdot(err, normal) / width).unsqueeze(-1)
         err, along = err * -rstd, along * -rstd
-    share, keep = c.share.unsqueeze(-1), c.keep[..., None, None]
+    keep = [layer.per_part(c.keep) for layer in layers]
     push = None if c.push is None else c.push[..., None, None]
     kbar, vbar = torch.empty_like(k), torch.empty_like(v)
     tbar = None if threshold is None else torch.zeros_like(threshold)
@@ -87,31 +87,32 @@ def write_backward(
     x = end
     if not gate.linear and closes:
         for j in range(depth):
-            x[j][:, 0] += _vjp(gate.link, [trace.state[j][n, :, 0]], adj.closing[j][n - 1])[0]
+            dual = layers[j].part(trace.state[j][n], 0)
+            layers[j].part(x[j], 0).add_(_vjp(gate.link, [dual], adj.closing[j][n - 1])[0])
     anchor_bar: list[Tensor] = []
 
     for i in reversed(range(n)):
         if not gate.linear and (closes or i + 1 < n):
             for j in range(depth):
-                before = [trace.unclosed[j][i], c.written[i, :, None, None]]
-                abar, wb = _vjp(gate.border, before, x[j][:, 0])
-                x[j] = torch.cat([abar.unsqueeze(1), x[j][:, 1:]], 1)
+                before, xa = [trace.unclosed[j][i], c.written[i, :, None, None]], layers[j].part(x[j], 0)
+                abar, wb = _vjp(gate.border, before, xa)
+                xa.copy_(abar)
                 written_bar[i] += wb[:, 0, 0]
         # through the weighted sums of surprises
         dbar, ibar = [], []
         for j in range(depth):
             d, a = path.deltas[j][i], path.inputs[j][i]
-            seen = layer.forward_stack(a, x[j])
-            share_bar[i] -= torch.linalg.vecdot(seen, d.unsqueeze(-2))
-            dbar.append(adj.deltas[j][i] - seen.mul_(share[i]).sum(-2))
-            ibar.append(adj.inputs[j][i] - layer.back_stack(d.unsqueeze(-2) * share[i], x[j]))
+            db, ib, sb = layers[j].write_vjp(x[j], d, a, c.share[i], adj.deltas[j][i], adj.inputs[j][i])
+            share_bar[i] += sb
+            dbar.append(db)
+            ibar.append(ib)
         # through the errors' way back
         zbar, wbar = [], [torch.empty(0)] * depth
         for j in range(depth - 1):
             t = dbar[j] * slopes[j][i]
-            zbar.append(dbar[j] * bends[j][i])
-            dbar[j + 1] += layer.forward(t, trace.weights[j + 1][i])
-            wbar[j + 1] = layer.outer(path.deltas[j + 1][i], t)
+            zbar.append(dbar[j].mul_(bends[j][i]))
+            layers[j + 1].add_forward_(dbar[j + 1], t, trace.weights[j + 1][i])
+            wbar[j + 1] = layers[j + 1].outer(path.deltas[j + 1][i], t)
         top, at = dbar[-1], None if threshold is None else threshold[i]
         if st.normalised:
             ebar = layer_norm_back(top, out[i], mean[i], rstd[i])
@@ -126,9 +127,11 @@ def write_backward(
             zbar.append(torch.zeros_like(top) if rbar is None else rbar)
         # through the keys' way forward
         for j in reversed(range(depth)):
-            w_new = layer.outer(zbar[j], path.inputs[j][i])
-            wbar[j] = wbar[j] + w_new if j else w_new
-            ibar[j] += layer.back(zbar[j], trace.weights[j][i])
+            if j == 0:
+                wbar[j] = layers[j].outer(zbar[j], path.inputs[j][i])
+            else:
+                layers[j].add_outer_(wbar[j], zbar[j], path.inputs[j][i])
+            layers[j].add_back_(ibar[j], zbar[j], trace.weights[j][i])
             if j:
                 zbar[j - 1].addcmul_(ibar[j], slopes[j - 1][i])
         kbar[i] = ibar[0]
@@ -142,12 +145,13 @@ def write_backward(
         # the recursion itself
         anchor_bar = []
         for j in range(depth):
-            old = trace.state[j][i]
-            keep_bar[i] += (x[j] * old).sum((-2, -1))
-            new = (x[j] * keep[i]).add_(adj.state[j][i])
+            old, layer = trace.state[j][i], layers[j]
+            keep_bar[i] += layer.inner_products(x[j], old)
+            new = torch.addcmul(adj.state[j][i], x[j], keep[j][i])
             if push is not None and push_bar is not None:
-                push_bar[i] += torch.linalg.vecdot(x[j][:, 0].flatten(1), old[:, 1].flatten(1))
-                new[:, 1].addcmul_(x[j][:, 0], push[i])
+                xa = layer.part(x[j], 0)
+                push_bar[i] += (xa * layer.part(old, 1)).sum((-2, -1))
+                layer.part(new, 1).addcmul_(xa, push[i])
             ab = wbar[j]
             if not gate.linear:
                 ab = ab + adj.weights[j][i]
@@ -156,7 +160,7 @@ def write_backward(
                 a = trace.anchors[j][i]
                 ab = _vjp(gate.link, [a], ab)[0] + _vjp(gate.slope, [a], adj.slopes[j][i])[0] + adj.anchors[j][i]
             if i or aligned:
-                new[:, 0] += ab
+                layer.part(new, 0).add_(ab)
             anchor_bar.append(ab)
             x[j] = new
     return WriteAdjoints(kbar, vbar, tbar, share_bar, keep_bar, push_bar, written_bar, x, anchor_bar)

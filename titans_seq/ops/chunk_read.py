@@ -34,27 +34,25 @@ class Reader:
 
 def read_forward(
     rule: MemoryRule, q: Tensor, c: Coefficients, trace: Trace, path: KeyPath, *, closes: bool
-) -> tuple[Tensor, list[Tensor]]:
-    """Reads y (n, N, C, D_v), and the layers' outputs for the queries."""
+) -> tuple[Tensor, list[Tensor], list[Tensor | None]]:
+    """Reads y (n, N, C, D_v), the layers' outputs for the queries, and what their adjoints want kept."""
     st, depth = rule.structure, len(rule.structure.shapes)
-    layer, reader = st.layer, _reader(rule, trace, path)
-    h, pre = q, []
-    for j in range(depth):
-        both = layer.forward_stack(h, reader.state[j])
-        z = both[..., 0, :] * c.fade[..., 0, None]
-        if both.shape[-2] > 1:
-            z.addcmul_(both[..., 1, :], c.fade[..., 1, None])
+    reader, minus = _reader(rule, trace, path), -c.g
+    h, pre, kept = q, [], []
+    for j, layer in enumerate(st.layers):
+        z, keep = layer.read(h, c.fade, reader.state[j])
         if reader.constant:
             z.add_(layer.forward(h, reader.constant[j]))
-        z.sub_(layer.recall(h, path.inputs[j], reader.deltas[j], c.g))
+        z.add_(layer.recall(h, path.inputs[j], reader.deltas[j], minus))
         pre.append(z)
+        kept.append(keep)
         h = st.act(z) if j + 1 < depth else z
     y = layer_norm(h)[0] if st.normalised else h.clone()
     if st.residual:
         y.add_(q)
     for rows, weights in _closing(rule, trace, closes):
         y[rows, :, -1:] = st.apply(st.join(weights), q[rows, :, -1:])
-    return y, pre
+    return y, pre, kept
 
 
 def read_backward(
@@ -64,13 +62,14 @@ def read_backward(
     trace: Trace,
     path: KeyPath,
     pre: list[Tensor],
+    kept: list[Tensor | None],
     ybar: Tensor,
     *,
     closes: bool,
 ) -> tuple[Tensor, ReadAdjoints, Tensor, Tensor]:
     """Adjoints of q, of what the write pass left, of ``g`` and of ``fade``."""
     st, depth = rule.structure, len(rule.structure.shapes)
-    layer, act, reader = st.layer, st.act, _reader(rule, trace, path)
+    act, reader, minus = st.act, _reader(rule, trace, path), -c.g
     qbar, closing = torch.zeros_like(q), [torch.zeros_like(w) for w in trace.weights]
     groups = _closing(rule, trace, closes)
     if groups:
@@ -92,14 +91,12 @@ def read_backward(
     fade_bar, g_bar = torch.zeros_like(c.fade), torch.zeros_like(c.g)
     states_bar, constants_bar, inputs_bar, deltas_bar = ([torch.empty(0)] * depth for _ in range(4))
     for j in reversed(range(depth)):
-        h = act(pre[j - 1]) if j else q
-        hbar, inputs_bar[j], deltas_bar[j], gb = layer.recall_vjp(-zbar, h, path.inputs[j], reader.deltas[j], c.g)
-        g_bar += gb
-        for r in range(c.fade.shape[-1]):
-            direct = layer.back(zbar, reader.state[j][:, :, r])
-            fade_bar[..., r] += torch.linalg.vecdot(direct, h)
-            hbar.addcmul_(direct, c.fade[..., r, None])
-        states_bar[j] = layer.outer_stack(zbar.unsqueeze(-2) * c.fade.unsqueeze(-1), h)
+        layer, h = st.layers[j], act(pre[j - 1]) if j else q
+        hbar, inputs_bar[j], deltas_bar[j], gb = layer.recall_vjp(zbar, h, path.inputs[j], reader.deltas[j], minus)
+        g_bar -= gb
+        direct, fb, states_bar[j] = layer.read_vjp(zbar, h, c.fade, reader.state[j], kept[j])
+        fade_bar += fb
+        hbar += direct
         if reader.constant:
             hbar += layer.back(zbar, reader.constant[j])
             constants_bar[j] = layer.outer(zbar, h)
@@ -120,15 +117,24 @@ def _reader(rule: MemoryRule, trace: Trace, path: KeyPath) -> Reader:
     if rule.retention.linear:
         return Reader(state, [], path.deltas)
     slopes = [rule.retention.slope(a) for a in trace.anchors]
-    return _scaled(state, trace.weights, trace.anchors, slopes, path.deltas)
+    return _scaled(rule, state, trace.weights, trace.anchors, slopes, path.deltas)
 
 
 def _scaled(
-    state: list[Tensor], weights: list[Tensor], anchors: list[Tensor], slopes: list[Tensor], deltas: list[Tensor]
+    rule: MemoryRule,
+    state: list[Tensor],
+    weights: list[Tensor],
+    anchors: list[Tensor],
+    slopes: list[Tensor],
+    deltas: list[Tensor],
 ) -> Reader:
     """``W_a + slope (A_t - A_a)`` in the shape of a linear read."""
+    stacks = []
+    for layer, slope, stack, part in zip(rule.structure.layers, slopes, state, anchors, strict=True):
+        count = stack.numel() // part.numel()
+        stacks.append(layer.stack([slope * layer.part(stack, r) for r in range(count)]))
     return Reader(
-        [s.unsqueeze(2) * a for s, a in zip(slopes, state, strict=True)],
+        stacks,
         [w - s * a for s, w, a in zip(slopes, weights, anchors, strict=True)],
         [d * s[..., 0].unsqueeze(-2) for s, d in zip(slopes, deltas, strict=True)],
     )
@@ -152,7 +158,7 @@ def _unscale(
     ]  # fmt: skip
     with torch.enable_grad():
         leaves = [[x.detach().requires_grad_() for x in group] for group in groups]
-        r = _scaled(*leaves)
+        r = _scaled(rule, *leaves)
         bars = [*states_bar, *constants_bar, *deltas_bar]
         flat = torch.autograd.grad([*r.state, *r.constant, *r.deltas], [x for g in leaves for x in g], bars)
     state, weights, anchors, slopes, deltas = (list(flat[i : i + depth]) for i in range(0, 5 * depth, depth))
@@ -168,5 +174,6 @@ def _closing(rule: MemoryRule, trace: Trace, closes: bool) -> list[tuple[slice, 
     if n > 1:
         groups.append((slice(0, n - 1), [w[1:] for w in trace.weights]))
     if closes:
-        groups.append((slice(n - 1, n), [rule.retention.link(s[n:, :, 0]) for s in trace.state]))
+        groups.append((slice(n - 1, n), [rule.retention.link(layer.part(s[n:], 0))
+                                          for layer, s in zip(rule.structure.layers, trace.state, strict=True)]))
     return groups

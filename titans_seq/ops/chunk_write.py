@@ -21,7 +21,7 @@ from titans_seq.ops.structures import layer_norm, layer_norm_back
 class Trace:
     """What the write pass leaves, one entry per layer.
 
-    ``state`` (n+1, N, R, out, in): A, and S where there is momentum, at the borders. ``anchors`` and ``weights``
+    ``state``: the stacks of A, and S where there is momentum, at the n + 1 borders. ``anchors`` and ``weights``
     (n, N, out, in): A_a and link(A_a) of every chunk. ``unclosed`` (n, N, out, in): A just before a border, empty for
     linear gates. ``pre`` (n, N, C, out): outputs for the keys. ``carried`` (hidden layers only): errors before the
     activation's slope. ``delta`` (n, N, C, D_v): errors at the last layer.
@@ -69,17 +69,17 @@ def write_forward(
     Parameters
     ----------
     k, v : (n, N, C, D) and (n, N, C, D_v). threshold : (n, N, C, 1).
-    start : per layer (N, R, out, in).
+    start : per layer the stack of A and S.
     anchor : per layer (N, out, in) where the call starts inside a chunk (then n = 1), else None.
     closes : whether the last chunk is complete.
     """
     st, gate = rule.structure, rule.retention
-    layer, act, depth = st.layer, st.act, len(st.shapes)
+    layers, act, depth = st.layers, st.act, len(st.shapes)
     n, rows, size, _ = k.shape
     states = [k.new_empty(n + 1, *s.shape) for s in start]
     for state, s in zip(states, start, strict=True):
         state[0] = s
-    duals = [s[:n, :, 0] for s in states]
+    duals = [layer.part(s[:n], 0) for layer, s in zip(layers, states, strict=True)]
     anchors = duals if anchor is None else [a.unsqueeze(0) for a in anchor]
     weights = anchors if gate.linear else [torch.empty_like(a, memory_format=torch.contiguous_format) for a in anchors]
     unclosed = [] if gate.linear else [torch.empty_like(a, memory_format=torch.contiguous_format) for a in duals]
@@ -88,8 +88,7 @@ def write_forward(
     carried = [torch.empty_like(z) for z in pre[:-1]]
     deltas = [torch.empty_like(z) for z in pre]
     target = target_of(rule, k, v)
-    share = c.share.unsqueeze(-1)
-    keep = c.keep[..., None, None]
+    keep = [layer.per_part(c.keep) for layer in layers]
     push = None if c.push is None else c.push[..., None, None]
     for i in range(n):
         if not gate.linear:
@@ -97,10 +96,9 @@ def write_forward(
                 weights[j][i] = gate.link(anchors[j][i])
         inputs = [k[i]]
         for j in range(depth):
-            layer.forward(inputs[-1], weights[j][i], out=pre[j][i])
+            layers[j].forward(inputs[-1], weights[j][i], out=pre[j][i])
             if j + 1 < depth:
-                hidden[j][i] = act(pre[j][i])
-                inputs.append(hidden[j][i])
+                inputs.append(act(pre[j][i], out=hidden[j][i]))
         out, at = pre[-1][i], None if threshold is None else threshold[i]
         if st.normalised:
             normal, mean, rstd = layer_norm(out)
@@ -108,16 +106,17 @@ def write_forward(
         else:
             deltas[-1][i] = rule.error(out - target[i], v[i], at)
         for j in reversed(range(depth)):
-            new = states[j][i + 1]
-            torch.mul(states[j][i], keep[i], out=new)
+            old, new = states[j][i], states[j][i + 1]
+            torch.mul(old, keep[j][i], out=new)
             if push is not None:
-                new[:, 0].addcmul_(states[j][i, :, 1], push[i])
-            layer.subtract_outer_stack_(new, deltas[j][i].unsqueeze(-2) * share[i], inputs[j])
+                layers[j].part(new, 0).addcmul_(layers[j].part(old, 1), push[i])
+            layers[j].write_(new, deltas[j][i], inputs[j], c.share[i])
             if j:
-                layer.back(deltas[j][i], weights[j][i], out=carried[j - 1][i])
-                deltas[j - 1][i] = act.scaled_slope(carried[j - 1][i], pre[j - 1][i])
+                layers[j].back(deltas[j][i], weights[j][i], out=carried[j - 1][i])
+                act.scaled_slope(carried[j - 1][i], pre[j - 1][i], out=deltas[j - 1][i])
             if not gate.linear and (closes or i + 1 < n):
-                unclosed[j][i] = new[:, 0]
-                new[:, 0] = gate.border(new[:, 0], c.written[i, :, None, None])
+                dual = layers[j].part(new, 0)
+                unclosed[j][i] = dual
+                dual.copy_(gate.border(dual, c.written[i, :, None, None]))
     trace = Trace(states, anchors, weights, unclosed, pre, carried, deltas[-1])
     return trace, KeyPath([k, *hidden], deltas)

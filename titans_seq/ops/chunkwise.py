@@ -21,7 +21,8 @@ from titans_seq.ops.chunk_write import KeyPath, Trace, write_forward
 from titans_seq.ops.coefficients import Coefficients, coefficients
 from titans_seq.ops.rule import Gates, MemoryRule, MemoryState
 
-# Tokens whose reads are made together. Long enough to fill the matrix products, short enough for the cache.
+# Row-tokens whose reads are made together on a CPU: long enough to fill the matrix products, short enough for the
+# cache. Accelerators want as many as there are.
 _STRETCH = 2048
 
 
@@ -60,7 +61,7 @@ def chunkwise_with_surprise(
     tokens = q.shape[2]
     reads, surprises = [q.new_empty(*q.shape[:2], 0, v.shape[-1])], [q.new_empty(*q.shape[:2], 0)]
     with torch.autocast(q.device.type, enabled=False):
-        for start, stop, width in _stretches(state.position, tokens, chunk_size):
+        for start, stop, width in _stretches(state.position, tokens, chunk_size, _longest(q)):
             cut = slice(start, stop)
             y, surprise, state = _stretch(
                 q[:, :, cut], k[:, :, cut], v[:, :, cut], gates.slice(start, stop), state, rule, width, chunk_size
@@ -70,7 +71,12 @@ def chunkwise_with_surprise(
     return torch.cat(reads, 2), torch.cat(surprises, 2), state
 
 
-def _stretches(position: int, tokens: int, chunk: int) -> Iterator[tuple[int, int, int]]:
+def _longest(q: Tensor) -> int:
+    """Most tokens in one stretch."""
+    return _STRETCH // (q.shape[0] * q.shape[1]) if q.device.type == "cpu" else 16 * _STRETCH
+
+
+def _stretches(position: int, tokens: int, chunk: int, longest: int) -> Iterator[tuple[int, int, int]]:
     """(start, stop, chunk length) of pieces that are whole chunks, or part of one chunk at either end."""
     at = 0
     while at < tokens:
@@ -81,7 +87,7 @@ def _stretches(position: int, tokens: int, chunk: int) -> Iterator[tuple[int, in
             yield at, at + width, width
             at += width
         else:
-            step = min(whole, max(_STRETCH // chunk, 1) * chunk)
+            step = min(whole, max(longest // chunk, 1) * chunk)
             yield at, at + step, chunk
             at += step
 
@@ -143,19 +149,19 @@ class _Stretch(torch.autograd.Function):
                 start: Tensor, anchor: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
         c, st = Coefficients(g, fade, share, keep, push, written), rule.structure
         anchors = None if anchor is None else st.split(anchor)
-        trace, path = write_forward(rule, k, v, threshold, c, st.split(start), anchors, closes=closes)
-        y, pre = read_forward(rule, q, c, trace, path, closes=closes)
-        squares = [st.layer.squared_length(d, a) for d, a in zip(path.deltas, path.inputs, strict=True)]
+        trace, path = write_forward(rule, k, v, threshold, c, _stacks(rule, start), anchors, closes=closes)
+        y, pre, kept = read_forward(rule, q, c, trace, path, closes=closes)
+        squares = [la.squared_length(d, a) for la, d, a in zip(st.layers, path.deltas, path.inputs, strict=True)]
         surprise = torch.stack(squares).sum(0).sqrt_()
         groups = [[q, k, v, threshold, g, fade, share, keep, push, written, trace.delta], trace.state, trace.unclosed,
-                  trace.pre, trace.carried, pre]  # fmt: skip
+                  trace.pre, trace.carried, pre, kept]  # fmt: skip
         # Anchors and weights are views of the state unless the gate is non-linear or the call starts inside a chunk.
         groups += [[] if anchor is None else trace.anchors, [] if rule.retention.linear else trace.weights]
         ctx.rule, ctx.closes, ctx.sizes = rule, closes, [len(group) for group in groups]
         ctx.save_for_backward(*(x for group in groups for x in group))
         ctx.mark_non_differentiable(surprise)
         ctx.set_materialize_grads(False)
-        return y, surprise, st.join([s[-1] for s in trace.state])
+        return y, surprise, _unstack(rule, [s[-1] for s in trace.state])
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -163,25 +169,43 @@ class _Stretch(torch.autograd.Function):
         saved, groups = iter(ctx.saved_tensors), []
         for size in ctx.sizes:
             groups.append([next(saved) for _ in range(size)])
-        (q, k, v, threshold, g, fade, share, keep, push, written, delta), state, unclosed, pre_k, carried, pre_q = (
-            groups[:6]
-        )
-        rule, st, closes, aligned = ctx.rule, ctx.rule.structure, ctx.closes, not groups[6]
+        q, k, v, threshold, g, fade, share, keep, push, written, delta = groups[0]
+        _, state, unclosed, pre_k, carried, pre_q, kept, anchors, weights = groups
+        rule, st, closes, aligned = ctx.rule, ctx.rule.structure, ctx.closes, not anchors
         c = Coefficients(g, fade, share, keep, push, written)
-        anchors = groups[6] or [s[:-1, :, 0] for s in state]
-        trace = Trace(state, anchors, groups[7] or anchors, unclosed, pre_k, carried, delta)
-        slopes = [st.act.slope(z) for z in pre_k[:-1]]
-        path = KeyPath([k, *(st.act(z) for z in pre_k[:-1])], [*(t * s for t, s in zip(carried, slopes, strict=True)), delta])
+        anchors = anchors or [layer.part(s[:-1], 0) for layer, s in zip(st.layers, state, strict=True)]
+        trace = Trace(state, anchors, weights or anchors, unclosed, pre_k, carried, delta)
+        inputs, slopes, bends = [k], [], []
+        for z, t in zip(pre_k, carried, strict=False):
+            value, slope, bend = st.act.expansion(z)
+            inputs.append(value)
+            slopes.append(slope)
+            bends.append(bend.mul_(t))
+        path = KeyPath(inputs, [*(t * s for t, s in zip(carried, slopes, strict=True)), delta])
         ybar = torch.zeros_like(v) if ybar is None else ybar
         if end_bar is None:
             end = [torch.zeros_like(s[-1]) for s in state]
         else:
-            end = [e.clone() for e in st.split(end_bar)]
-        qbar, adj, g_bar, fade_bar = read_backward(rule, q, c, trace, path, pre_q, ybar, closes=closes)
+            end = [e.clone() for e in _stacks(rule, end_bar)]
+        qbar, adj, g_bar, fade_bar = read_backward(rule, q, c, trace, path, pre_q, kept, ybar, closes=closes)
         w = write_backward(
-            rule, v, threshold, c, trace, path, slopes, adj, end, closes=closes, aligned=aligned
+            rule, v, threshold, c, trace, path, slopes, bends, adj, end, closes=closes, aligned=aligned
         )
         return (
             None, None, qbar, w.k, w.v, w.threshold, g_bar, fade_bar, w.share, w.keep, w.push, w.written,
-            st.join(w.start), None if aligned else st.join(w.anchor),
+            _unstack(rule, w.start), None if aligned else st.join(w.anchor),
         )  # fmt: skip
+
+
+def _stacks(rule: MemoryRule, flat: Tensor) -> list[Tensor]:
+    """Flat states (N, R, size) as one stack per layer."""
+    parts = rule.structure.split(flat)
+    return [layer.stack(list(p.unbind(1))) for layer, p in zip(rule.structure.layers, parts, strict=True)]
+
+
+def _unstack(rule: MemoryRule, stacks: list[Tensor]) -> Tensor:
+    """The inverse of `_stacks`."""
+    st = rule.structure
+    count = stacks[0].numel() // (stacks[0].shape[0] * st.shapes[0][0] * st.shapes[0][1])
+    rows = [[layer.part(s, r) for layer, s in zip(st.layers, stacks, strict=True)] for r in range(count)]
+    return torch.stack([st.join(row) for row in rows], 1)

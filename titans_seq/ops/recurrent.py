@@ -36,8 +36,8 @@ def surprise(rule: MemoryRule, dual: Tensor, k: Tensor, v: Tensor, threshold: Te
     s = rule.structure
     weights = [rule.retention.link(a) for a in s.split(dual)]
     inputs, pre = [k.unsqueeze(-2)], []
-    for i, w in enumerate(weights):
-        z = s.layer.forward(inputs[-1], w)
+    for i, (layer, w) in enumerate(zip(s.layers, weights, strict=True)):
+        z = layer.forward(inputs[-1], w)
         pre.append(z)
         inputs.append(s.act(z) if i + 1 < len(weights) else z)
     out = inputs.pop()
@@ -46,9 +46,9 @@ def surprise(rule: MemoryRule, dual: Tensor, k: Tensor, v: Tensor, threshold: Te
         delta = _layer_norm_back(delta, out)
     grads: list[Tensor] = []
     for i in reversed(range(len(weights))):
-        grads.insert(0, s.layer.outer(delta, inputs[i]))
+        grads.insert(0, s.layers[i].outer(delta, inputs[i]))
         if i:
-            delta = _act_back(s, s.layer.back(delta, weights[i]), pre[i - 1])
+            delta = _act_back(s, s.layers[i].back(delta, weights[i]), pre[i - 1])
     return s.join(grads)
 
 

@@ -27,117 +27,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from titans_seq.errors import RangeError, ShapeError, unknown_name
+from titans_seq.ops.layers import Dense, Diagonal
 
 LN_EPS = 1e-5
+_PEAK = 0.3989422804014327  # density of the standard normal at 0
 STRUCTURES = ("vector", "matrix", "mlp")
-
-
-class Dense:
-    """A full matrix: ``z = a W^T`` with ``a`` (..., C, in) and ``W`` (..., out, in).
-
-    The verbs that end in ``_stack`` take R matrices at once, (..., R, out, in): the memory and its momentum, or
-    their adjoints. One product over R * out rows is faster than R products.
-    """
-
-    @staticmethod
-    def forward(a: Tensor, w: Tensor, out: Tensor | None = None) -> Tensor:
-        return torch.matmul(a, w.mT, out=out)
-
-    @staticmethod
-    def forward_stack(a: Tensor, w: Tensor) -> Tensor:
-        """``a W_r^T`` for every r: (..., C, R, out)."""
-        return (a @ w.flatten(-3, -2).mT).unflatten(-1, w.shape[-3:-1])
-
-    @staticmethod
-    def back(d: Tensor, w: Tensor, out: Tensor | None = None) -> Tensor:
-        """Errors at the output, carried to the input: ``d W``."""
-        return torch.matmul(d, w, out=out)
-
-    @staticmethod
-    def back_stack(d: Tensor, w: Tensor) -> Tensor:
-        """``sum_r d_r W_r`` with ``d`` (..., C, R, out): (..., C, in)."""
-        return d.flatten(-2) @ w.flatten(-3, -2)
-
-    @staticmethod
-    def outer(d: Tensor, a: Tensor) -> Tensor:
-        """Sum over the chunk of ``d_j a_j^T``: the weight gradient, (..., out, in)."""
-        return d.mT @ a
-
-    @staticmethod
-    def outer_stack(d: Tensor, a: Tensor) -> Tensor:
-        """`outer` for every r: ``d`` (..., C, R, out) -> (..., R, out, in)."""
-        return (d.flatten(-2).mT @ a).unflatten(-2, d.shape[-2:])
-
-    @staticmethod
-    def subtract_outer_stack_(w: Tensor, d: Tensor, a: Tensor) -> None:
-        """``w -= outer_stack(d, a)`` without a temporary: ``w`` (N, R, out, in)."""
-        w.flatten(1, 2).baddbmm_(d.flatten(-2).mT, a, alpha=-1)
-
-    @staticmethod
-    def recall(h: Tensor, a: Tensor, d: Tensor, g: Tensor) -> Tensor:
-        """``sum_j G[t,j] (d_j a_j^T) h_t``: what the writes of this chunk add to the read at t."""
-        return (h @ a.mT).mul_(g) @ d
-
-    @staticmethod
-    def recall_vjp(zbar: Tensor, h: Tensor, a: Tensor, d: Tensor, g: Tensor) -> tuple[Tensor, ...]:
-        """Adjoints of `recall` with respect to (h, a, d, g)."""
-        p = h @ a.mT
-        weighted = zbar @ d.mT
-        pbar = weighted * g
-        gbar = weighted.mul_(p)
-        return pbar @ a, pbar.mT @ h, p.mul_(g).mT @ zbar, gbar
-
-    @staticmethod
-    def squared_length(d: Tensor, a: Tensor) -> Tensor:
-        """``||d_j a_j^T||^2`` per token."""
-        return torch.linalg.vecdot(d, d) * torch.linalg.vecdot(a, a)
-
-
-class Diagonal:
-    """One weight per coordinate: ``z = a * w`` with ``w`` (..., 1, D). Same verbs as `Dense`."""
-
-    @staticmethod
-    def forward(a: Tensor, w: Tensor, out: Tensor | None = None) -> Tensor:
-        return torch.mul(a, w, out=out)
-
-    @staticmethod
-    def forward_stack(a: Tensor, w: Tensor) -> Tensor:
-        return a.unsqueeze(-2) * w.squeeze(-2).unsqueeze(-3)
-
-    @staticmethod
-    def back(d: Tensor, w: Tensor, out: Tensor | None = None) -> Tensor:
-        return torch.mul(d, w, out=out)
-
-    @staticmethod
-    def back_stack(d: Tensor, w: Tensor) -> Tensor:
-        return (d * w.squeeze(-2).unsqueeze(-3)).sum(-2)
-
-    @staticmethod
-    def outer(d: Tensor, a: Tensor) -> Tensor:
-        return (d * a).sum(-2, keepdim=True)
-
-    @staticmethod
-    def outer_stack(d: Tensor, a: Tensor) -> Tensor:
-        return (d * a.unsqueeze(-2)).sum(-3).unsqueeze(-2)
-
-    @staticmethod
-    def subtract_outer_stack_(w: Tensor, d: Tensor, a: Tensor) -> None:
-        w.sub_(Diagonal.outer_stack(d, a))
-
-    @staticmethod
-    def recall(h: Tensor, a: Tensor, d: Tensor, g: Tensor) -> Tensor:
-        return h * (g @ (d * a))
-
-    @staticmethod
-    def recall_vjp(zbar: Tensor, h: Tensor, a: Tensor, d: Tensor, g: Tensor) -> tuple[Tensor, ...]:
-        u = d * a
-        hz = h * zbar
-        ubar = g.mT @ hz
-        return zbar * (g @ u), ubar * d, ubar * a, hz @ u.mT
-
-    @staticmethod
-    def squared_length(d: Tensor, a: Tensor) -> Tensor:
-        return (d * a).square().sum(-1)
 
 
 class Activation:
@@ -148,25 +42,27 @@ class Activation:
             raise unknown_name("activation", name, ("gelu", "silu"))
         self.name = name
 
-    def __call__(self, z: Tensor) -> Tensor:
-        return F.gelu(z) if self.name == "gelu" else F.silu(z)
+    def __call__(self, z: Tensor, out: Tensor | None = None) -> Tensor:
+        if out is None:
+            return F.gelu(z) if self.name == "gelu" else F.silu(z)
+        return torch.ops.aten.gelu.out(z, out=out) if self.name == "gelu" else torch.ops.aten.silu.out(z, out=out)
 
-    def slope(self, z: Tensor) -> Tensor:
-        """``act'(z)``."""
-        return self.scaled_slope(torch.ones_like(z), z)
-
-    def scaled_slope(self, t: Tensor, z: Tensor) -> Tensor:
+    def scaled_slope(self, t: Tensor, z: Tensor, out: Tensor | None = None) -> Tensor:
         """``t * act'(z)`` in one pass."""
-        if self.name == "gelu":
-            return torch.ops.aten.gelu_backward(t, z)
-        return torch.ops.aten.silu_backward(t, z)
+        op = torch.ops.aten.gelu_backward if self.name == "gelu" else torch.ops.aten.silu_backward
+        return op(t, z) if out is None else op.grad_input(t, z, grad_input=out)
 
-    def curvature(self, z: Tensor) -> Tensor:
-        """``act''(z)``."""
+    def expansion(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """``act(z), act'(z), act''(z)``, sharing what they have in common."""
         if self.name == "gelu":
-            return torch.exp(-0.5 * z * z).mul_(2 - z * z).mul_(0.3989422804014327)
+            square = z * z
+            density = (square * -0.5).exp_().mul_(_PEAK)
+            share = torch.erf(z * 0.5**0.5).mul_(0.5).add_(0.5)
+            return z * share, torch.addcmul(share, z, density), density.mul_(square.neg_().add_(2))
         s = torch.sigmoid(z)
-        return (s * (1 - s)).mul_(2 + z * (1 - 2 * s))
+        rest = 1 - s
+        bend = (s * rest).mul_(torch.addcmul(z, z, s, value=-2).add_(2))
+        return z * s, torch.addcmul(s, s, rest.mul_(z)), bend
 
 
 @dataclass(frozen=True)
@@ -216,8 +112,9 @@ class Structure:
         return int(self.expansion * self.key_width)
 
     @property
-    def layer(self) -> type[Dense] | type[Diagonal]:
-        return Diagonal if self.name == "vector" else Dense
+    def layers(self) -> tuple[Dense | Diagonal, ...]:
+        """The layers' arithmetic, first to last."""
+        return tuple(Diagonal() if self.name == "vector" else Dense(widens=i < o) for o, i in self.shapes)
 
     @property
     def act(self) -> Activation:
@@ -265,8 +162,8 @@ class Structure:
     def apply(self, flat: Tensor, x: Tensor) -> Tensor:
         """M(W; x): ``flat`` (..., size), ``x`` (..., C, D) -> (..., C, D_v)."""
         weights, h = self.split(flat), x
-        for i, w in enumerate(weights):
-            h = self.layer.forward(h, w)
+        for i, (layer, w) in enumerate(zip(self.layers, weights, strict=True)):
+            h = layer.forward(h, w)
             if i + 1 < len(weights):
                 h = self.act(h)
         if self.normalised:
