@@ -7,7 +7,8 @@ With ``l_ia = ln P_i(a)`` the prediction of coder i for base a, the mixture pred
 The set s of weights is chosen by how often the most likely base of two long coders was right over the last 16 bases:
 inside a repeat the long orders are believed, elsewhere the short ones. Counts are exact at every position; weights are
 frozen within blocks of 32 bases, which makes the loop short (block 1 is the textbook rule; over the last 928 kb of
-E. coli read alone, blocks of 1, 8, 32 and 128 give 1.8990, 1.8990, 1.8991 and 1.8996 bits). Everything predicted for a base uses only what stands before it.
+E. coli read alone, blocks of 1, 8, 32 and 128 give 1.8990, 1.8990, 1.8991 and 1.8996 bits). Everything predicted for a
+base uses only what stands before it.
 
 On the last 20 % of E. coli K-12 (after the first 80 %) it gives 1.859 bits per base with inverted repeats, 1.869
 without; longer orders (18 to 24) add nothing.
