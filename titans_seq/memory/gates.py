@@ -37,7 +37,8 @@ class GateProjection(nn.Module):
         starts: dict[str, float] = {}
         if spec.rate != "unit":
             # tied: softplus(b) = 1 / C, so that a chunk writes about one token's worth at the start
-            starts["learning_rate"] = math.log(math.expm1(1 / chunk_size)) if self.tied else _logit(1 / (chunk_size + 1))
+            nominal = 1 / chunk_size
+            starts["learning_rate"] = math.log(math.expm1(nominal)) if self.tied else _logit(nominal / (1 + nominal))
         if rule.retention.forgets and spec.decay == "token" and not self.tied:
             starts["forget"] = _logit(forget_init)
         if rule.momentum:

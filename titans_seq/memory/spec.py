@@ -61,8 +61,9 @@ class MemorySpec:
         if self.structure == "none":
             raise ConfigError("the memory 'none' has no rule; it reads zeros")
         structure = Structure(
-            self.structure, key_width, value_width, depth=self.depth, expansion=self.expansion, activation=self.activation
-        )
+            self.structure, key_width, value_width,
+            depth=self.depth, expansion=self.expansion, activation=self.activation,
+        )  # fmt: skip
         try:
             bias = make_bias(self.bias, **self.bias_options)
             gate = make_gate(self.retention, **self.retention_options)

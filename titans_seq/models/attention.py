@@ -1,8 +1,8 @@
 """Attention over a sliding window with an always-visible persistent prefix, and its carried window.
 
 Queries are taken in blocks of one window; each block sees the window before it and itself, so that memory grows with
-T * window and not with T^2. Rotary positions count from the start of a block's keys, which keeps them small and makes the
-result depend on distances only. They turn half of every head's channels; persistent keys live in the other half,
+T * window and not with T^2. Rotary positions count from the start of a block's keys, which keeps them small and makes
+the result depend on distances only. They turn half of every head's channels; persistent keys live in the other half,
 so that they look the same from every position.
 """
 

@@ -87,8 +87,9 @@ class ContextMixer(Mixer):
         values += [full[s + "v"] for s in sources]
         visible = (at[filled:, None] >= at[None, :]).repeat(1, len(sources))
         y = F.scaled_dot_product_attention(
-            rotate(q, at[filled:]), torch.cat(keys, 2), torch.cat(values, 2), attn_mask=F.pad(visible, (n, 0), value=True)
-        )
+            rotate(q, at[filled:]), torch.cat(keys, 2), torch.cat(values, 2),
+            attn_mask=F.pad(visible, (n, 0), value=True),
+        )  # fmt: skip
         y = self.out(y.transpose(1, 2).flatten(2))
         m, memory = self.memory(y, part(state, "memory"), mask, position=position)
         after = join(memory=memory)

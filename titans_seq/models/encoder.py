@@ -141,7 +141,7 @@ class Encoder(nn.Module):
 
     def initial_state(self, batch: int) -> StreamState:
         """The state before the first token of ``batch`` rows."""
-        layers = [block.mixer.initial_state(batch) for block in self.blocks]
+        layers = [m.initial_state(batch) for m in self.mixers()]
         return self.state_type(layers, 0, encoder=self)
 
     def forward(
@@ -210,6 +210,10 @@ class Encoder(nn.Module):
             layers.append(after)
         tokens = x.shape[1]
         return self.norm(x), self.state_type(layers, state.position + tokens, encoder=self)
+
+    def mixers(self) -> list[Mixer]:
+        """The token mixer of every layer."""
+        return [m for m in self.modules() if isinstance(m, Mixer)]
 
     def memories(self) -> list[NeuralMemory]:
         """The memories of all layers that have one."""

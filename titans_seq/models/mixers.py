@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor, nn
 
 from titans_seq.memory import NeuralMemory
@@ -129,13 +128,3 @@ def part(state: LayerState, name: str) -> dict[str, Tensor]:
 def join(**parts: LayerState) -> dict[str, Tensor]:
     """The inverse of `part`."""
     return {f"{name}.{key}": value for name, state in parts.items() for key, value in state.items()}
-
-
-def expand(parameter: Tensor, batch: int) -> Tensor:
-    """A parameter as the state of ``batch`` rows."""
-    return parameter.expand(batch, *parameter.shape)
-
-
-def zeros_like_rows(reference: Tensor, batch: int, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
-    """Zeros (batch, *shape) on the device of ``reference``."""
-    return torch.zeros(batch, *shape, device=reference.device, dtype=dtype or reference.dtype)

@@ -22,7 +22,7 @@ def check_inputs(
         raise RangeError(f"chunk_size must be at least 1, found {chunk_size}")
     if q.ndim != 4:
         raise ShapeError(f"q must be (batch, heads, tokens, width), found {tuple(q.shape)}")
-    batch, heads, tokens, width = q.shape
+    batch, heads, tokens, _ = q.shape
     structure = rule.structure
     _shape("q", q, (batch, heads, tokens, structure.key_width), "key width of the structure")
     _shape("k", k, (batch, heads, tokens, structure.key_width), "the shape of q")

@@ -174,6 +174,13 @@ def _closing(rule: MemoryRule, trace: Trace, closes: bool) -> list[tuple[slice, 
     if n > 1:
         groups.append((slice(0, n - 1), [w[1:] for w in trace.weights]))
     if closes:
-        groups.append((slice(n - 1, n), [rule.retention.link(layer.part(s[n:], 0))
-                                          for layer, s in zip(rule.structure.layers, trace.state, strict=True)]))
+        groups.append(
+            (
+                slice(n - 1, n),
+                [
+                    rule.retention.link(layer.part(s[n:], 0))
+                    for layer, s in zip(rule.structure.layers, trace.state, strict=True)
+                ],
+            )
+        )
     return groups

@@ -50,6 +50,7 @@ def residue(rule: MemoryRule, out: Tensor, target: Tensor) -> Tensor:
 
 
 def target_of(rule: MemoryRule, k: Tensor, v: Tensor) -> Tensor:
+    """What the last layer's output is compared with: v, less the key where the structure adds it."""
     return v - k if rule.structure.residual else v
 
 

@@ -153,8 +153,8 @@ class _Stretch(torch.autograd.Function):
         y, pre, kept = read_forward(rule, q, c, trace, path, closes=closes)
         squares = [la.squared_length(d, a) for la, d, a in zip(st.layers, path.deltas, path.inputs, strict=True)]
         surprise = torch.stack(squares).sum(0).sqrt_()
-        groups = [[q, k, v, threshold, g, fade, share, keep, push, written, trace.delta], trace.state, trace.unclosed,
-                  trace.pre, trace.carried, pre, kept]  # fmt: skip
+        arguments = [q, k, v, threshold, g, fade, share, keep, push, written, trace.delta]
+        groups: list[list[Any]] = [arguments, trace.state, trace.unclosed, trace.pre, trace.carried, pre, kept]
         # Anchors and weights are views of the state unless the gate is non-linear or the call starts inside a chunk.
         groups += [[] if anchor is None else trace.anchors, [] if rule.retention.linear else trace.weights]
         ctx.rule, ctx.closes, ctx.sizes = rule, closes, [len(group) for group in groups]
@@ -188,9 +188,7 @@ class _Stretch(torch.autograd.Function):
         else:
             end = [e.clone() for e in _stacks(rule, end_bar)]
         qbar, adj, g_bar, fade_bar = read_backward(rule, q, c, trace, path, pre_q, kept, ybar, closes=closes)
-        w = write_backward(
-            rule, v, threshold, c, trace, path, slopes, bends, adj, end, closes=closes, aligned=aligned
-        )
+        w = write_backward(rule, v, threshold, c, trace, path, slopes, bends, adj, end, closes=closes, aligned=aligned)
         return (
             None, None, qbar, w.k, w.v, w.threshold, g_bar, fade_bar, w.share, w.keep, w.push, w.written,
             _unstack(rule, w.start), None if aligned else st.join(w.anchor),

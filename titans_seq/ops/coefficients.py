@@ -72,9 +72,7 @@ def coefficients(gates: Gates) -> Coefficients:
         d = ratios(log_keep)
     if gates.momentum is None:
         g = d * theta.unsqueeze(-2)
-        return Coefficients(
-            g, beta.unsqueeze(-1), g[..., -1, :].unsqueeze(-1), beta[..., -1:], None, written
-        )
+        return Coefficients(g, beta.unsqueeze(-1), g[..., -1, :].unsqueeze(-1), beta[..., -1:], None, written)
     log_eta = torch.log(gates.momentum.clamp(min=torch.finfo(theta.dtype).tiny))
     if live is not None:
         log_eta = log_eta.masked_fill(~live, 0)

@@ -19,7 +19,6 @@ def check_backend(backend: str) -> None:
         raise unknown_name("memory backend", backend, BACKENDS)
 
 
-@torch.compiler.disable
 def run_memory(
     q: Tensor,
     k: Tensor,
@@ -37,6 +36,14 @@ def run_memory(
     form is already a few large products, and tracing its loop would unroll it.
     """
     check_backend(backend)
+    # `disable` pulls in the whole compiler (3 s, 150 MB), so it is asked for only where one is at work.
+    run = torch.compiler.disable(_run) if torch.compiler.is_compiling() else _run
+    return run(q, k, v, gates, state, rule, chunk_size, backend)
+
+
+def _run(
+    q: Tensor, k: Tensor, v: Tensor, gates: Gates, state: MemoryState, rule: MemoryRule, chunk_size: int, backend: str
+) -> tuple[Tensor, Tensor | None, MemoryState]:
     if backend == "recurrent":
         y, after = recurrent(q, k, v, gates, state, rule=rule, chunk_size=chunk_size)
         return y, None, after

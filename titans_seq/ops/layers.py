@@ -5,8 +5,8 @@ momentum), so that both take part in one product. Reads and writes weigh the R p
 
     read:   z_t = sum_r fade[t,r] W_r h_t              write:  W_r -= sum_j share[j,r] d_j a_j^T,
 
-and the weights are applied on the narrow side of the layer: a layer that widens is stacked along its inputs (out, R, in),
-one that narrows along its outputs (R, out, in). Nothing of size (tokens, R, hidden) is ever written.
+and the weights are applied on the narrow side of the layer: a layer that widens is stacked along its inputs
+(out, R, in), one that narrows along its outputs (R, out, in). Nothing of size (tokens, R, hidden) is ever written.
 """
 
 from __future__ import annotations

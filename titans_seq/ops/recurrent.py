@@ -99,9 +99,7 @@ def recurrent(
             w = _per_layer(rule, rule.retention.link, anchor) + slope * (a - anchor)
         reads.append(rule.structure.apply(w, q[:, :, t, None]))
     y = torch.cat(reads, 2) if reads else torch.zeros_like(v)
-    after = replace(
-        state, weights=a, momentum=s, anchor=anchor, written=written, position=state.position + q.shape[2]
-    )
+    after = replace(state, weights=a, momentum=s, anchor=anchor, written=written, position=state.position + q.shape[2])
     return y, after
 
 

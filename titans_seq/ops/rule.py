@@ -82,11 +82,10 @@ class Gates:
 
     def slice(self, start: int, stop: int) -> Gates:
         """The same gates for tokens [start, stop)."""
-        cut = {
-            name: None if value is None else value[..., start:stop]
-            for name, value in vars(self).items()
-        }
-        return Gates(**cut)
+        forget, momentum, threshold, mask = (
+            None if x is None else x[..., start:stop] for x in (self.forget, self.momentum, self.threshold, self.mask)
+        )
+        return Gates(self.learning_rate[..., start:stop], forget, momentum, threshold, mask)
 
 
 @dataclass(frozen=True)
