@@ -4,7 +4,8 @@ Question: how many bits does the next base cost, with a memory that is carried a
 memory worth?
 
 Inputs: FASTA (plain, gzip, bgzip) or GenBank, one or several; optionally an annotation (GFF3, GTF, GenBank).
-Outputs, in the run folder: ``config.yaml run.json metrics.csv model.safetensors report.json report.html`` and pictures.
+Outputs, in the run folder: ``config.yaml run.json metrics.csv model.safetensors bits_per_base.safetensors report.json
+report.html`` and pictures.
 Launch: ``titans-seq train-dna genome.fa.gz --annotation genome.gff3.gz --preset dna-small``
 Cost: the budget, plus about one pass of the model over the genome; figures by machine are in LOG.md.
 """
@@ -25,7 +26,7 @@ from titans_seq.training.arms import ARMS
 from titans_seq.training.baselines import markov_bits_held
 from titans_seq.training.budget import plan_budget
 from titans_seq.training.dna_job import DnaJob, prepare
-from titans_seq.training.dna_report import build_report, save_model, write_report
+from titans_seq.training.dna_report import build_report, save_bits, save_model, write_report
 from titans_seq.training.evaluate import score_arms
 from titans_seq.training.loop import Fitting, Progress, fit
 from titans_seq.training.report import read_report, report_text
@@ -107,6 +108,7 @@ def evaluate(job: DnaJob, task: NextBase, progress: Progress, *, runtime: Runtim
     settings, held = job.config.evaluation, job.held()
     score = partial(score_arms, task, held, job.genome.tokens, settings=settings, device=runtime.device)
     arms, seconds = score(arms=ARMS if job.config.model.memory != "none" else ("carried",), watch=watch)
+    save_bits(job, arms)
     baselines = markov_bits_held(job.genome, held, orders=settings.markov_orders, watch=watch)
     report = build_report(
         job, task=task, progress=progress, runtime=runtime, arms=arms, baselines=baselines, seconds=seconds

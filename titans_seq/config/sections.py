@@ -155,7 +155,7 @@ class EvaluationSection(Section):
         Stream at most this many bases before the held-out part in the arm that carries the memory from the start
         of the contig; null streams all of them.
     markov_orders
-        Orders of the Markov models printed beside.
+        Orders of the Markov models printed beside; an empty list leaves them and their mixture out.
     stretch
         Bases drawn in the picture of gates and surprise.
     """

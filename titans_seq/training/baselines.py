@@ -38,7 +38,7 @@ def markov_bits_held(
     Parameters
     ----------
     orders
-        Context lengths; each gives one row without and one with inverted repeats.
+        Context lengths; each gives one row without and one with inverted repeats. None at all: no baselines.
     limit
         Read at most this many bases; of a larger genome the beginning is left out.
 
@@ -47,6 +47,8 @@ def markov_bits_held(
     dict
         ``order k``, ``order k, inverted repeats`` and `MIXTURE`; NaN at unknown bases.
     """
+    if not orders:
+        return {}
     tokens, where = _laid_out(genome, held, limit=limit)
     jobs = [(order, inverted) for inverted in (False, True) for order in orders]
     found: dict[str, Bits] = {}

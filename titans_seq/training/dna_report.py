@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from titans_seq import __version__
@@ -144,6 +146,15 @@ def write_report(
     report["pictures"] = [path.name for path in pictures.values()]
     write_text(job.out / "report.html", report_page(report, pictures=pictures, config=dump_config(job.config)))
     write_json(job.out / "report.json", report)
+
+
+def save_bits(job: DnaJob, arms: Mapping[str, Bits]) -> Path:
+    """Write bits for each held-out base, by arm, so that two runs can be compared base by base."""
+    path = job.out / "bits_per_base.safetensors"
+    tensors = {name: torch.from_numpy(values.astype(np.float16)) for name, values in _named(arms).items()}
+    held = [[stretch.contig, stretch.start, stretch.stop] for stretch in job.held()]
+    save_tensors(path, tensors, metadata={"format_version": "1", "held": json.dumps(held)})
+    return path
 
 
 def save_model(job: DnaJob, task: NextBase) -> Path:

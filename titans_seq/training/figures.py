@@ -55,23 +55,32 @@ def draw_loss(path: Path, metrics: Sequence[Mapping[str, str]], *, marks: Mappin
     """
     bases = np.array([float(row["bases"]) for row in metrics]) / 1e6
     bits = np.array([float(row["bits_per_base"]) for row in metrics])
+    near, far = _split_marks(bits, marks)
     with _figure(path, size=(7.2, 3.2)) as (_, (axes,)):
         axes.plot(bases, bits, color=COLOURS["line"], alpha=0.25, linewidth=0.8)
-        axes.plot(bases, _smooth(bits, max(1, len(bits) // 25)), color=COLOURS["line"], linewidth=1.6, label="training")
-        for (label, value), style in zip(marks.items(), ("-", "--", ":", "-."), strict=False):
-            axes.axhline(
-                value, color=COLOURS["carried" if style == "-" else "baseline"], linestyle=style, linewidth=1.1
-            )
+        axes.plot(bases, _smooth(bits, max(1, len(bits) // 25)), color=COLOURS["line"], linewidth=1.6)
+        for (label, value), style in zip(near.items(), ("-", "--", ":", "-."), strict=False):
+            colour = COLOURS["carried" if style == "-" else "baseline"]
+            axes.axhline(value, color=colour, linestyle=style, linewidth=1.1)
             axes.annotate(
                 f"{label} {value:.3f}", xy=(1, value), xycoords=("axes fraction", "data"), xytext=(4, 0),
                 textcoords="offset points", va="center", fontsize=8, annotation_clip=False,
             )  # fmt: skip
-        axes.set(xlabel="bases learned from (millions)", ylabel="bits per base", title="Training")
-        known = np.r_[bits[len(bits) // 20 :], list(marks.values())]
+        beyond = "".join(f"; {label} {value:.3f} lies outside" for label, value in far.items())
+        axes.set(xlabel="bases learned from (millions)", ylabel="bits per base", title=f"Training{beyond}")
+        known = np.r_[bits[len(bits) // 20 :], list(near.values())]
         if np.isfinite(known).any():
-            low, high = np.nanmin(known), np.nanmax(known)
-            axes.set_ylim(low - 0.05 * (high - low + 0.01), high + 0.05 * (high - low + 0.01))
+            margin = 0.05 * (np.nanmax(known) - np.nanmin(known) + 0.01)
+            axes.set_ylim(np.nanmin(known) - margin, np.nanmax(known) + margin)
     return path
+
+
+def _split_marks(bits: NDArray[np.float64], marks: Mapping[str, float]) -> tuple[dict[str, float], dict[str, float]]:
+    """Part the marks that fit beside the curve from those that would flatten it."""
+    low, high = (np.nanmin(bits), np.nanmax(bits)) if np.isfinite(bits).any() else (0.0, 2.0)
+    reach = 2 * (high - low) + 0.05
+    near = {label: value for label, value in marks.items() if low - reach <= value <= high + reach}
+    return near, {label: value for label, value in marks.items() if label not in near}
 
 
 def draw_held_out(
@@ -115,10 +124,11 @@ def draw_held_out(
             axes[1].plot(centres, saved, label=name, color=COLOURS.get(name, COLOURS["line"]), linewidth=1.2)
         if compared:
             axes[1].axhline(0, color=COLOURS[against], linewidth=1.0)
-            axes[1].set(ylabel="bits per base", title=f"Saved against {against}")
+            axes[1].set(ylabel="bits per base", title=f"Saved against the arm '{against}'")
         axes[-1].set_xlabel(xlabel)
-        _legend(axes[0])
         figure.tight_layout()
+        lines, names = axes[0].get_legend_handles_labels()
+        figure.legend(lines, names, loc="upper center", bbox_to_anchor=(0.5, 0.01), ncols=5, fontsize=8)
     return path
 
 
@@ -151,14 +161,10 @@ def draw_memory(path: Path, series: Mapping[str, NDArray[Any]], *, start: int, c
             axis.set_title(name)
             axis.ticklabel_format(axis="y", scilimits=(-3, 4), useMathText=True)
         axes[-1].set_xlabel(f"{contig}, thousand bases")
-        _legend(axes[0])
+        # Above the panel, at the right, where no line runs.
+        axes[0].legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=6, fontsize=8, borderaxespad=0.1)
         figure.tight_layout()
     return path
-
-
-def _legend(axis: Axes) -> None:
-    """Put the legend above the panel, at the right, where no line runs."""
-    axis.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=6, fontsize=8, borderaxespad=0.1)
 
 
 def _shades(count: int) -> list[Any]:

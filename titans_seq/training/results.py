@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 from titans_seq.metrics import bits_by_class, difference, mean_bits
 
+SMALLEST = 5e-5
+"""Differences below this, in bits per base, are nothing whatever their error."""
+
 Bits = NDArray[np.float32]
 Classes = NDArray[np.uint8]
 
@@ -65,7 +68,7 @@ def gain(arm: Bits, other: Bits) -> dict[str, float | None]:
 def verdict(memory: Mapping[str, Mapping[str, float | None]]) -> str:
     """Say in one sentence whether the memory helped, from its gains over ``reset`` and ``off``.
 
-    A gain counts when it is more than twice its standard error.
+    A gain counts when it is more than twice its standard error, and more than `SMALLEST`.
     """
     return (
         f"The carried memory {_phrase(memory['reset'])} against a memory reset in every window, and "
@@ -77,7 +80,7 @@ def _phrase(found: Mapping[str, float | None]) -> str:
     size, error = found["gain"] or 0.0, found["error"]
     if error is None:
         return f"differs by {size:+.4f} bits per base (too few bases for an error)"
-    if abs(size) <= 2 * error:
+    if abs(size) <= max(2 * error, SMALLEST):
         return f"makes no difference ({size:+.4f} +- {error:.4f} bits per base)"
     return f"{'saves' if size > 0 else 'costs'} {abs(size):.4f} +- {error:.4f} bits per base"
 

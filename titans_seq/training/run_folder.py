@@ -7,6 +7,7 @@
     metrics.csv         a row every few steps
     checkpoint/         everything needed to go on
     model.safetensors   the trained weights, with the configuration inside
+    bits_per_base.safetensors   bits for each held-out base, by arm (float16)
     report.json         every figure;  report.html and *.png show it
 """
 
