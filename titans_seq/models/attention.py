@@ -22,8 +22,9 @@ def rotate(x: Tensor, positions: Tensor) -> Tensor:
     half = x.shape[-1] // 4  # pairs that are turned
     if half == 0:
         return x
-    speed = 10000.0 ** (-torch.arange(half, device=x.device, dtype=torch.float32) / half)
-    angle = positions.to(torch.float32)[:, None] * speed
+    wide = torch.promote_types(x.dtype, torch.float32)
+    speed = 10000.0 ** (-torch.arange(half, device=x.device, dtype=wide) / half)
+    angle = positions.to(wide)[:, None] * speed
     cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
     a, b, rest = x[..., :half], x[..., half : 2 * half], x[..., 2 * half :]
     return torch.cat([a * cos - b * sin, a * sin + b * cos, rest], -1)
@@ -76,6 +77,8 @@ class SlidingWindowAttention(nn.Module):
     def forward(self, x: Tensor, state: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Outputs like ``x``, and the window after."""
         batch, tokens, _ = x.shape
+        if tokens == 0:
+            return x, dict(state)
         q, k, v = self.qkv(x).unflatten(-1, (3, self.n_heads, self.width)).permute(2, 0, 3, 1, 4)
         before = self.window - 1
         k = torch.cat([state["k"].to(k.dtype), k], 2)
@@ -85,7 +88,7 @@ class SlidingWindowAttention(nn.Module):
         after = {
             "k": k[:, :, kept].to(state["k"].dtype), "v": v[:, :, kept].to(state["v"].dtype), "live": live[:, kept],
         }  # fmt: skip
-        block = max(min(self.window, tokens), 1)
+        block = min(self.window, tokens)
         blocks = -(-tokens // block)
         spare = blocks * block - tokens
         q = F.pad(q, (0, 0, 0, spare)).unflatten(2, (blocks, block))

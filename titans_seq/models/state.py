@@ -103,7 +103,9 @@ class StreamState:
             return type(self)(fresh.layers, 0, encoder=encoder)
         chosen = torch.as_tensor(rows)
         if chosen.dtype != torch.bool:
-            index, chosen = chosen, torch.zeros(batch, dtype=torch.bool)
+            index, chosen = chosen.long(), torch.zeros(batch, dtype=torch.bool)
+            if bool(((index < 0) | (index >= batch)).any()):
+                raise ShapeError(f"rows must be indices from 0 to {batch - 1}, found {index.tolist()}")
             chosen[index] = True
         if chosen.shape != (batch,):
             raise ShapeError(f"rows must be bool of shape ({batch},) or indices of rows, found {tuple(chosen.shape)}")

@@ -70,8 +70,8 @@ def read_backward(
     """Adjoints of q, of what the write pass left, of ``g`` and of ``fade``."""
     st, depth = rule.structure, len(rule.structure.shapes)
     act, reader, minus = st.act, _reader(rule, trace, path), -c.g
-    qbar, closing = torch.zeros_like(q), [torch.zeros_like(w) for w in trace.weights]
-    groups = _closing(rule, trace, closes)
+    qbar, groups = torch.zeros_like(q), _closing(rule, trace, closes)
+    closing = [] if rule.retention.linear else [torch.zeros_like(w) for w in trace.weights]
     if groups:
         ybar = ybar.clone()
     for rows, weights in groups:

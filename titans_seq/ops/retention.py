@@ -18,7 +18,7 @@ name           W = link(A)                         border
 =============  ==================================  ===========================================
 none           A (and alpha_t = 0)                 -
 l2             A                                   -
-lq             A / ||A||_q^(q-2), or exact         -
+lq             A / ||A||_q^(q-2), or exact         A, no shorter than a floor
 kl             c softmax(A) over each row          A -> log W
 elastic_net    A                                   A -> soft_threshold(A, gamma written)
 bregman        sigmoid(A), that is F' = logit      -
@@ -103,10 +103,16 @@ class L2Retention(RetentionGate):
 
 @dataclass(frozen=True)
 class LqRetention(RetentionGate):
-    """l_q stability (MIRAS section 4.2, Moneta takes q = 4). The norm is taken per matrix."""
+    """l_q stability (MIRAS section 4.2, Moneta takes q = 4). The norm is taken per matrix.
+
+    ``floor`` is ours. For q > 3 weights grow as A shrinks, and below a LayerNorm the surprise shrinks with A, so that
+    nothing stops the two: with alpha = 1e-4 a million tokens of DNA took A to zero. At a border, an A with ||A||_q
+    under the floor is lengthened to it; above the floor the printed recurrence is untouched.
+    """
 
     q: float = 4.0
     exact: bool = False
+    floor: float = 1e-2
 
     def __post_init__(self) -> None:
         if self.q <= 1:
@@ -127,6 +133,12 @@ class LqRetention(RetentionGate):
             return 1 / self._norm(a)
         grown = (a * a + _EPS).pow((self.q - 2) / 2).mean(-1, keepdim=True)
         return (self.q - 1) * grown / self._norm(a)
+
+    def border(self, a: Tensor, written: Tensor) -> Tensor:
+        if self.floor == 0:
+            return a
+        length = (a * a + _EPS).pow(self.q / 2).sum((-2, -1), keepdim=True).pow(1 / self.q)
+        return a * (self.floor / length).clamp(min=1)
 
     def dual(self, w: Tensor) -> Tensor:
         if float(w.abs().max()) == 0.0:
