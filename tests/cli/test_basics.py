@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -28,6 +28,12 @@ def test_every_command_has_help(ask, name: str) -> None:
     assert answer.out.startswith("Usage:")
 
 
+def processor_seconds() -> float:
+    """Seconds that child processes have computed: unlike the clock on the wall, the same on a busy machine."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def test_help_is_quick_and_imports_no_torch() -> None:
     code = "import sys; from titans_seq.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
     code += (
@@ -35,9 +41,9 @@ def test_help_is_quick_and_imports_no_torch() -> None:
     )
     best = 9.0
     for _ in range(5):
-        began = time.perf_counter()
+        began = processor_seconds()
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        best = min(best, time.perf_counter() - began)
+        best = min(best, processor_seconds() - began)
         assert done.stderr.strip() == "[]"
     assert best < 0.3
 

@@ -30,8 +30,10 @@ def test_a_preset_is_whole_and_explains_itself(name: str) -> None:
     text = preset_text(name)
     config = parse_config(TrainDnaConfig, text, source=name)
     assert parse_config(TrainDnaConfig, dump_config(config), source="dump") == config
-    header = [line.partition(":")[0] for line in preset_header(text)]
-    assert header == ["Purpose", "Numbers", "Launch", "Expect"]
+    words = [line.partition(":")[0] for line in preset_header(text)]
+    assert [word for word in words if word in ("Purpose", "Numbers", "Launch", "Expect")] == [
+        "Purpose", "Numbers", "Launch", "Expect",
+    ]  # fmt: skip
 
 
 def test_overrides_are_read_as_yaml() -> None:
@@ -82,7 +84,7 @@ def test_a_mistake_is_one_line(override: str, kind: type[TitansError], words: st
         ("a: [1", "dna-tiny, line 1: expected YAML"),
         ("- 1", "expected a mapping of sections, found list"),
         ("", "expected a mapping of sections, found NoneType"),
-        (preset_text(TINY).replace("rows: 16", "row: 16"), "unknown key 'streams.row' (did you mean 'streams.rows'"),
+        (preset_text(TINY).replace("rows: 8 ", "row: 8 "), "unknown key 'streams.row' (did you mean 'streams.rows'"),
         (preset_text(TINY).replace("pipeline: train_dna", ""), "pipeline is missing"),
     ],
 )

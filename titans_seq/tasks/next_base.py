@@ -47,7 +47,9 @@ class NextBaseState:
         if not bool(rows.any()):
             return self
         tail = torch.where(rows[:, None], torch.full_like(self.tail, UNKNOWN), self.tail)
-        return NextBaseState(tail=tail, encoder=self.encoder.reset(rows))
+        # An encoder without memory and attention carries nothing that could be reset.
+        encoder = self.encoder.reset(rows) if self.encoder.tensors() else self.encoder
+        return NextBaseState(tail=tail, encoder=encoder)
 
     def tensors(self) -> dict[str, Tensor]:
         """Name every tensor of the state, for a checkpoint; `NextBase.load_state` undoes it."""
