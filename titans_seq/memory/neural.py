@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from titans_seq.errors import RangeError, ShapeError
+from titans_seq.errors import ConfigError, RangeError, ShapeError
 from titans_seq.memory.conv import CausalConv
 from titans_seq.memory.gates import GateProjection
 from titans_seq.memory.spec import MemorySpec, check_positive, memory_spec
@@ -75,6 +75,7 @@ class NeuralMemory(nn.Module):
     ) -> None:
         super().__init__()
         check_positive(d_model=d_model, n_heads=n_heads, chunk_size=chunk_size, conv_width=conv_width)
+        check_positive(**{n: w for n, w in (("key_width", key_width), ("value_width", value_width)) if w is not None})
         check_backend(backend)
         if key_width is None and d_model % n_heads:
             raise ShapeError(f"d_model must be a multiple of n_heads, found {d_model} and {n_heads}; or give key_width")
@@ -104,7 +105,9 @@ class NeuralMemory(nn.Module):
         self.out = nn.Linear(n_heads * self.value_width, d_model, bias=False)
 
     def _clip(self, max_error: float | str | None) -> float | None:
-        if max_error != "auto":
+        if isinstance(max_error, str) and max_error != "auto":
+            raise ConfigError(f"max_error must be a number, None or 'auto', found {max_error!r}")
+        if not isinstance(max_error, str):
             return None if max_error is None else float(max_error)
         bounded = self.spec.structure == "mlp" or self.spec.bias == "dot_product"
         return None if bounded else 2 * self.value_width**0.5

@@ -6,7 +6,7 @@ import json
 import os
 import tempfile
 from pathlib import Path
-from typing import Self
+from typing import Any, Self, TypeVar
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -18,6 +18,8 @@ from titans_seq.models import StreamState
 FORMAT = "titans-seq state"
 VERSION = 1
 
+_T = TypeVar("_T", int, str)
+
 
 class EncoderState(StreamState):
     """All that an encoder carries, with save and load. See `StreamState` for the rest."""
@@ -25,7 +27,8 @@ class EncoderState(StreamState):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the state to ``path``: to a temporary name beside it, then renamed.
 
-        Raises StateMismatchError where the state is tied to no model, so that its hash cannot be written.
+        Raises StateMismatchError where the state is tied to no model, so that its hash cannot be written, and
+        InputFileError where there is no folder for it.
         """
         fingerprint = self.fingerprint or self.encoder().fingerprint()
         header = {
@@ -33,11 +36,14 @@ class EncoderState(StreamState):
             "layers": len(self.layers),
         }  # fmt: skip
         target = Path(path)
+        if not target.absolute().parent.is_dir():
+            raise InputFileError(path, problem="no such folder to save in", hint="create it first")
         tensors = {name: t.detach().cpu().contiguous().clone() for name, t in self.tensors().items()}
         handle, temporary = tempfile.mkstemp(dir=target.absolute().parent, prefix=f".{target.name}.")
         os.close(handle)
         try:
             save_file(tensors, temporary, metadata={"titans_seq": json.dumps(header, sort_keys=True)})
+            os.chmod(temporary, 0o644)  # mkstemp leaves it to its owner alone
             os.replace(temporary, target)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
@@ -64,15 +70,29 @@ class EncoderState(StreamState):
             raise InputFileError(path, expected="a state written by EncoderState.save", found=str(error)) from None
         if header.get("format") != FORMAT:
             raise InputFileError(path, expected=f"a {FORMAT} file", found="a safetensors file of something else")
-        if header["version"] > VERSION:
+        version = _field(path, header, "version", int)
+        if version > VERSION:
             raise InputFileError(
-                path, expected=f"state version {VERSION} or older", found=f"version {header['version']}",
-                hint="update titans-seq",
-            )  # fmt: skip
-        state = cls.from_tensors(
-            tensors, position=header["position"], n_layers=header["layers"], fingerprint=header["model"]
-        )
+                path, expected=f"state version {VERSION} or older", found=f"version {version}", hint="update titans-seq"
+            )
+        position, layers = _field(path, header, "position", int), _field(path, header, "layers", int)
+        numbers = {name.partition(".")[0] for name in tensors}
+        if not numbers <= {str(i) for i in range(layers)}:
+            raise InputFileError(
+                path, expected=f"tensors of {layers} layers, as its header says", found=f"{sorted(tensors)}"
+            )
+        model = _field(path, header, "model", str)
+        state = cls.from_tensors(tensors, position=position, n_layers=layers, fingerprint=model)
         return state if encoder is None else state.bind(encoder)
+
+
+def _field(path: str | os.PathLike[str], header: dict[str, Any], name: str, kind: type[_T]) -> _T:
+    """An entry of the header, which must be of its kind (and not negative)."""
+    value = header.get(name)
+    if type(value) is not kind or (isinstance(value, int) and value < 0):
+        words = "a number from 0" if kind is int else "text"
+        raise InputFileError(path, expected=f"{words} as {name!r} in the header", found=repr(value))
+    return value
 
 
 class Encoder(_Encoder):

@@ -1,0 +1,31 @@
+"""How data/mag-v1.safetensors was made: `python -m tests.streaming.make_snapshot`. Never run it again for version 1."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from titans_seq.streaming import Encoder
+
+OLD = Path(__file__).parent / "data" / "mag-v1.safetensors"
+
+
+def small_encoder() -> Encoder:
+    """An encoder whose weights are the same everywhere: no random numbers."""
+    encoder = Encoder(variant="mag", d_model=4, n_layers=1, n_heads=1, chunk_size=4, window=3, persistent=1)
+    with torch.no_grad():
+        for i, p in enumerate(encoder.parameters()):
+            p.copy_(torch.linspace(-1, 1, p.numel()).view_as(p).mul(0.5 + 0.1 * i))
+    return encoder
+
+
+def small_tokens() -> torch.Tensor:
+    return torch.linspace(-1, 1, 2 * 6 * 4).view(2, 6, 4)
+
+
+if __name__ == "__main__":
+    encoder = small_encoder()
+    with torch.no_grad():
+        _, state = encoder(small_tokens())
+    state.save(OLD)
