@@ -59,20 +59,21 @@ class GateProjection(nn.Module):
             self.register_buffer("fixed", 2.0 ** (-5 - torch.arange(n_heads, dtype=torch.float32)), persistent=False)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Gates:
-        """Gates of every token of ``x`` (B, T, d_model)."""
+        """Gates of every token of ``x`` (B, T, d_model), in the dtype of ``x``: pass float32 at least."""
         raw: dict[str, Tensor] = {}
         if self.projection is not None:
-            parts = self.projection(x).unflatten(-1, (-1, self.n_heads)).permute(2, 0, 3, 1)  # (gates, B, H, T)
+            weight, bias = self.projection.weight.to(x.dtype), self.projection.bias.to(x.dtype)
+            parts = nn.functional.linear(x, weight, bias).unflatten(-1, (-1, self.n_heads)).permute(2, 0, 3, 1)  # (gates, B, H, T)
             raw = dict(zip(self.names, parts.unbind(0), strict=True))
         momentum = torch.sigmoid(raw["momentum"]) if "momentum" in raw else None
         forget = torch.sigmoid(raw["forget"]) if "forget" in raw else None
         threshold = nn.functional.softplus(raw["threshold"]) + 1e-4 if "threshold" in raw else None
         if self.tied:
             step = nn.functional.softplus(raw["learning_rate"])
-            forget = -torch.expm1(-self.log_a.exp()[:, None] * step)
+            forget = -torch.expm1(-self.log_a.to(x.dtype).exp()[:, None] * step)
             rate = 0.5 * step
         elif "learning_rate" in raw:
-            rate = torch.sigmoid(raw["learning_rate"]) * self.scale
+            rate = torch.sigmoid(raw["learning_rate"]) * self.scale.to(x.dtype)
             if momentum is not None:
                 rate = rate * (1 - momentum)
         else:

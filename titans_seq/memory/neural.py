@@ -174,7 +174,7 @@ class NeuralMemory(nn.Module):
         q, k, v = h.split([self.key_width, self.key_width, self.value_width], -1)
         q, k = F.normalize(q, dim=-1), F.normalize(k, dim=-1)
         with torch.autocast(x.device.type, enabled=False):
-            gates = self.gates(x.to(self.start.dtype), mask)
+            gates = self.gates(x.to(dtype), mask)
             packed = _pack(state, position)
             reads, surprise, after = run_memory(
                 q, k, v.contiguous(), gates, packed, rule=self.rule, chunk_size=self.chunk_size, backend=self.backend

@@ -1,0 +1,64 @@
+"""Tables and the picture of what `tests.benchmarks.recall` measured: `python -m tests.benchmarks.recall_table`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+
+RESULTS = Path(__file__).parent / "results"
+CHANCE = 1 / 32
+SETS = {"low": "forgetting starts at 1e-6 per token", "high": "forgetting starts at 1e-2 per token"}
+
+
+def load(which: str) -> list[dict[str, Any]]:
+    return [json.loads(path.read_text()) for path in sorted(RESULTS.glob(f"recall-{which}-*.json"))]
+
+
+def table(runs: list[dict[str, Any]]) -> str:
+    """Accuracy by distance, and by number of pairs at distance 512; a dash where a run had ended at chance."""
+    gaps = sorted({row["gap"] for run in runs for row in run["gaps"]})
+    counts = sorted({row["pairs"] for run in runs for row in run["pairs"]})
+    head = ["memory", "trained to", *(f"{g:,}" for g in gaps), *(f"{n} pairs" for n in counts), "off"]
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    for run in runs:
+        at = {row["gap"]: row["on"] for row in run["gaps"]}
+        by = {row["pairs"]: row["on"] for row in run["pairs"]}
+        cells = [f"{at[g]:.2f}" if g in at else "-" for g in gaps]
+        cells += [f"{by[n]:.2f}" if n in by else "-" for n in counts]
+        off = max(row["off"] for row in run["gaps"])
+        lines.append("| " + " | ".join([run["memory"], f"{run['reach']:,}", *cells, f"{off:.2f}"]) + " |")
+    return "\n".join(lines)
+
+
+def draw(axes: Axes, runs: list[dict[str, Any]], title: str) -> None:
+    ranked = sorted(runs, key=lambda run: -sum(row["on"] for row in run["gaps"]))
+    for i, run in enumerate(ranked):
+        x, y = [row["gap"] for row in run["gaps"]], [row["on"] for row in run["gaps"]]
+        strong = run["memory"] in ("titans_lmm", "deltanet", "gated_deltanet")
+        axes.plot(x, y, marker="o", ms=3, lw=2 if strong else 1, color=f"C{i % 10}", ls="-" if i < 10 else "--",
+                  label=run["memory"])  # fmt: skip
+    axes.axhline(CHANCE, color="0.6", lw=1, ls=":")
+    axes.text(130, CHANCE + 0.015, "chance", color="0.4", fontsize=8)
+    axes.set(xscale="log", ylim=(0, 1.03), xlabel="tokens between the pairs and the question", title=title)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(fontsize=7, frameon=False, loc="lower left")
+
+
+def main() -> None:
+    plt.switch_backend("agg")
+    figure, panels = plt.subplots(1, len(SETS), figsize=(11, 4), sharey=True, layout="constrained")
+    for axes, (which, title) in zip(panels, SETS.items(), strict=True):
+        runs = load(which)
+        if runs:
+            print(f"{title}\n\n{table(runs)}\n")
+            draw(axes, runs, title)
+    panels[0].set_ylabel("share of 8 pairs recalled")
+    figure.savefig(RESULTS / "recall.png", dpi=130)
+
+
+if __name__ == "__main__":
+    main()
