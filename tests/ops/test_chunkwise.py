@@ -19,7 +19,7 @@ from tests.ops.cases import (
     rounding,
     rule_of,
 )
-from titans_seq.ops import chunkwise, recurrent
+from titans_seq.ops import MemoryRule, chunkwise, make_gate, recurrent
 
 CLIPS = {"free": None, "clip": 0.5}
 SOME = {
@@ -90,3 +90,14 @@ def test_single_precision(choice: str) -> None:
     single = convert(x, torch.Tensor.float)
     found = {name: t.double() for name, t in outcome(chunkwise, single, rule, 16).items()}
     assert_same(found, outcome(recurrent, convert(single, torch.Tensor.double), rule, 16), 1e-4)
+
+
+@pytest.mark.parametrize("exact", [False, True], ids=["printed", "exact"])
+def test_lq_on_its_floor(exact: bool) -> None:
+    """A floor that some of the borders meet; the grid above stays clear of it."""
+    rule = MemoryRule(STRUCTURES["mlp2"], BIASES["l2"], make_gate("lq", exact=exact, floor=2.0 if exact else 0.4), True)
+    x = inputs_for(rule, 11, position=3, chunk=4, masked=True)
+    wanted = outcome(recurrent, x, rule, 4)
+    free = MemoryRule(rule.structure, rule.bias, make_gate("lq", exact=exact, floor=0.0), True)
+    assert float((outcome(recurrent, x, free, 4)["final anchor"] - wanted["final anchor"]).abs().max()) > 1e-3
+    assert_same(outcome(chunkwise, x, rule, 4), wanted, 1e-10)

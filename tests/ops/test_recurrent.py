@@ -90,7 +90,7 @@ def test_surprise_is_the_gradient_of_the_inner_loss(structure: str, bias: str, g
         wanted = gradient(
             rule, x.state.weights[b, h], x.k[b, h, 0], x.v[b, h, 0], None if delta is None else delta[b, h]
         )
-        assert float(wanted.abs().max()) > 0
+        assert bool(wanted.any())
         assert_same({"u": found[b, h]}, {"u": wanted}, TOLERANCE.get(bias, 1e-12))
 
 

@@ -106,6 +106,16 @@ def test_printed_lq_has_the_norm_that_follows() -> None:
         torch.testing.assert_close(norm(gate.link(a), q), norm(a, q) ** (3 - q), rtol=1e-8, atol=0)
 
 
+def test_lq_is_lengthened_to_its_floor_and_no_further() -> None:
+    gate, a, none = make_gate("lq", floor=0.1), matrix(), torch.zeros(1, 1, dtype=torch.float64)
+    norm = torch.linalg.vector_norm
+    assert gate.border(a, none).equal(a)
+    short = gate.border(1e-3 * a, none)
+    assert float(norm(short, 4)) == pytest.approx(0.1, rel=1e-6)
+    torch.testing.assert_close(short / norm(short), a / norm(a), rtol=1e-12, atol=0)
+    assert make_gate("lq", floor=0.0).border(1e-3 * a, none).equal(1e-3 * a)
+
+
 @pytest.mark.parametrize("structure", STRUCTURES)
 @pytest.mark.parametrize("gate", ["lq", "lq_exact"])
 def test_lq_never_starts_from_zero(gate: str, structure: str) -> None:
