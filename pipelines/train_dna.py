@@ -74,7 +74,7 @@ def build_task(config: TrainDnaConfig) -> NextBase:
 def build_streams(job: DnaJob, *, border: int) -> BaseStreams:
     """Lay the training part out as parallel streams."""
     settings = job.config.streams
-    return BaseStreams(
+    streams = BaseStreams(
         job.genome,
         job.split.train,
         batch=settings.rows,
@@ -84,6 +84,9 @@ def build_streams(job: DnaJob, *, border: int) -> BaseStreams:
         both_strands=settings.strands == "both",
         seed=job.config.run.seed,
     )
+    if streams.fill < 0.5:
+        _log.warning("%.0f %% of each segment is padding; a smaller streams.length is faster", 100 * (1 - streams.fill))
+    return streams
 
 
 def train(job: DnaJob, task: NextBase, streams: BaseStreams, *, runtime: Runtime, watch: Watch) -> Progress:

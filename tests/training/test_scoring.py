@@ -11,6 +11,7 @@ import torch
 
 from titans_seq.tasks import NextBase, Piece, nats_per_base, score_pieces
 from titans_seq.training.arms import Held, gather, limit, pieces_of
+from titans_seq.training.evaluate import call_length
 
 Make = Callable[..., Any]
 CUT = {"window": 32, "lead_in": 8, "piece": 64, "carry_bases": None}
@@ -106,6 +107,15 @@ def test_a_long_gap_is_never_read_across() -> None:
     held = [Held("one", 100, 164, ((60, 80),))]
     (pieces,) = pieces_of("carried", held, **CUT)
     assert pieces[0].start == 80
+
+
+@pytest.mark.parametrize(
+    ("lengths", "rows", "expected"),
+    [([10**6], 16, 4096), ([60] * 1000, 16, 64), ([2176] * 100, 16, 2176), ([5], 1, 16)],
+)
+def test_calls_are_neither_tiny_nor_padding(lengths: list[int], rows: int, expected: int) -> None:
+    pieces = [Piece("one", 0, length, 1) for length in lengths]
+    assert call_length(pieces, rows=rows, border=16) == expected
 
 
 def test_a_limit_keeps_beginnings_in_proportion() -> None:

@@ -11,14 +11,16 @@ import numpy as np
 import torch
 
 from titans_seq.config.sections import EvaluationSection
-from titans_seq.tasks import BITS_PER_NAT, NextBase, score_pieces
+from titans_seq.tasks import BITS_PER_NAT, NextBase, Piece, score_pieces
 from titans_seq.tasks.scoring import Fetch
 from titans_seq.training.arms import ARMS, Costs, Held, gather, pieces_of
 
 _log = logging.getLogger(__name__)
 
 CALL = 4096
-"""Tokens of one call where a stream is long; rounded down to the encoder's border."""
+"""Tokens of one call at most."""
+OVERHEAD = 2048
+"""What a call costs beside its tokens, in tokens."""
 
 
 def score_arms(
@@ -76,7 +78,7 @@ def score_arms(
                 flat,
                 fetch,
                 rows=settings.rows,
-                length=_call_length(arm, settings=settings, border=task.encoder.border),
+                length=call_length(flat, rows=settings.rows, border=task.encoder.border),
                 device=device,
                 progress=count,
             )
@@ -93,8 +95,19 @@ def score_arms(
     return bits, seconds
 
 
-def _call_length(arm: str, *, settings: EvaluationSection, border: int) -> int:
-    """Tokens of a call: a whole window where there are many, a long stretch where there is one."""
-    if arm == "reset":
-        return settings.window + settings.lead_in
-    return max(border, min(CALL, settings.piece) // border * border)
+def call_length(pieces: Sequence[Piece], *, rows: int, border: int) -> int:
+    """Choose the tokens of a call: long enough to be worth it, short enough not to be mostly padding.
+
+    A call costs its tokens, padding included, and about as much as `OVERHEAD` tokens on top. Pieces of 60 bases with
+    border 16 are read 64 at a time, pieces of a million `CALL` at a time.
+    """
+    lengths = np.array([piece.stop - piece.start for piece in pieces])
+    side_by_side = max(1, min(rows, len(pieces)))
+    doubled = [border << power for power in range(max(1, (CALL // border).bit_length()))]
+    whole = -(-int(lengths.max()) // border) * border
+    candidates = sorted({*doubled, min(whole, max(doubled))})
+
+    def cost(length: int) -> float:
+        return float((-(-lengths // length)).sum()) * (length + OVERHEAD / side_by_side)
+
+    return min(candidates, key=cost)

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+from titans_seq.metrics import join_with_breaks
+
 Fetch = Callable[[str, int, int], NDArray[np.uint8]]
 Stretches = Iterable[tuple[str, int, int]]
 
@@ -43,26 +45,28 @@ def words(tokens: NDArray[np.uint8], *, k: int = K) -> tuple[NDArray[np.uint64],
 
 def seen_share(held: Stretches, train: Stretches, fetch: Fetch, *, k: int = K) -> float:
     """Give the share of held-out bases that lie in a k-mer of the training part, on either strand."""
-    seen = [_known_words(fetch(*stretch), k=k) for stretch in train]
-    vocabulary = np.unique(np.concatenate(seen)) if seen else np.zeros(0, dtype=np.uint64)
-    covered = total = 0
-    for contig, start, stop in held:
-        tokens = fetch(contig, start, stop)
-        numbers, known = words(tokens, k=k)
-        index = np.searchsorted(vocabulary, numbers)
-        found = known & (index < len(vocabulary))
-        found[found] = vocabulary[index[found]] == numbers[found]
-        edges = np.zeros(len(tokens) + 1, dtype=np.int64)
-        edges[: len(found)] += found
-        edges[k : k + len(found)] -= found
-        covered += int(np.count_nonzero(np.cumsum(edges[:-1]) > 0))
-        total += int(np.count_nonzero(tokens < 4))
-    return covered / total if total else 0.0
+    vocabulary = np.unique(_known_words(_end_to_end(train, fetch), k=k))
+    tokens = _end_to_end(held, fetch)
+    numbers, known = words(tokens, k=k)
+    index = np.searchsorted(vocabulary, numbers)
+    found = known & (index < len(vocabulary))
+    found[found] = vocabulary[index[found]] == numbers[found]
+    edges = np.zeros(len(tokens) + 1, dtype=np.int64)
+    edges[: len(found)] += found
+    edges[k : k + len(found)] -= found
+    total = int(np.count_nonzero(tokens < 4))
+    return int(np.count_nonzero(np.cumsum(edges[:-1]) > 0)) / total if total else 0.0
+
+
+def _end_to_end(stretches: Stretches, fetch: Fetch) -> NDArray[np.uint8]:
+    """Lay stretches end to end with an unknown base between them, which no word spans."""
+    joined, _ = join_with_breaks([fetch(*stretch) for stretch in stretches])
+    return joined
 
 
 def _known_words(tokens: NDArray[np.uint8], *, k: int) -> NDArray[np.uint64]:
-    parts = []
+    parts = [np.zeros(0, dtype=np.uint64)]
     for at in range(0, len(tokens), _BLOCK):
         numbers, known = words(tokens[at : at + _BLOCK + k - 1], k=k)
         parts.append(numbers[known])
-    return np.concatenate(parts) if parts else np.zeros(0, dtype=np.uint64)
+    return np.concatenate(parts)
