@@ -29,6 +29,17 @@ def test_bfloat16_keeps_the_memory_in_float32(variant: str) -> None:
     assert all(p.grad is None or p.grad.isfinite().all() for p in encoder.parameters())
 
 
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_pure_bfloat16_model_keeps_its_fast_weights_in_float32(variant: str) -> None:
+    encoder, x = build(variant).bfloat16(), tokens(2, 21).bfloat16()
+    y, state = in_pieces(encoder, x, [5, 13])
+    y.float().square().mean().backward()
+    assert y.dtype == torch.bfloat16
+    fast = [t for name, t in state.tensors().items() if name.rsplit(".", 1)[-1] in ("weights", "momentum", "anchor")]
+    assert {t.dtype for t in fast} == {torch.float32}
+    assert all(p.grad is None or p.grad.isfinite().all() for p in encoder.parameters())
+
+
 def test_bfloat16_streams_as_it_reads_at_once() -> None:
     encoder, x = build("mac"), tokens(1, 21)
     with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):

@@ -63,7 +63,8 @@ class GateProjection(nn.Module):
         raw: dict[str, Tensor] = {}
         if self.projection is not None:
             weight, bias = self.projection.weight.to(x.dtype), self.projection.bias.to(x.dtype)
-            parts = nn.functional.linear(x, weight, bias).unflatten(-1, (-1, self.n_heads)).permute(2, 0, 3, 1)  # (gates, B, H, T)
+            parts = nn.functional.linear(x, weight, bias).unflatten(-1, (-1, self.n_heads))
+            parts = parts.permute(2, 0, 3, 1)  # (gates, B, H, T)
             raw = dict(zip(self.names, parts.unbind(0), strict=True))
         momentum = torch.sigmoid(raw["momentum"]) if "momentum" in raw else None
         forget = torch.sigmoid(raw["forget"]) if "forget" in raw else None
