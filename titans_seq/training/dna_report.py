@@ -125,7 +125,7 @@ def write_report(
     pictures: dict[str, Path] = {}
     bits = {**_named(arms), **baselines}
     best = _best(report["evaluation"]["rows"], BASELINE)
-    own = _best(report["evaluation"]["rows"], OWN)
+    own = report["evaluation"]["rows"][0]
     marks = {own["name"]: own["all"]} | ({best["name"]: best["all"]} if best else {})
     pictures["Training"] = draw_loss(job.out / "loss.png", read_metrics(job.out), marks=marks)
     held = job.held()
