@@ -163,6 +163,7 @@ def outcome(
 def errors(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> dict[str, float]:
     """Largest difference of every entry over the entry's largest number (or 1e-3, where that is smaller)."""
     assert found.keys() == wanted.keys()
+    found, wanted = ({name: t.detach() for name, t in group.items()} for group in (found, wanted))
     return {
         name: float((found[name] - t).abs().max() / max(float(t.abs().max()), 1e-3)) if t.numel() else 0.0
         for name, t in wanted.items()
