@@ -45,7 +45,7 @@ WRONG: dict[str, tuple[Change, type[TitansError], str]] = {
     "momentum above one": (gates(momentum=zeros(2, 2, 6) + 2), RangeError, r"momentum must be in \[0, 1\]"),
     "no momentum": (gates(momentum=None), RangeError, "momentum=True, but none momentum gate"),
     "no threshold": (gates(threshold=None), RangeError, "Huber needs threshold gate"),
-    "negative threshold": (gates(threshold=zeros(2, 2, 6) - 1), RangeError, "threshold must be at least 0"),
+    "negative threshold": (gates(threshold=zeros(2, 2, 6) - 1), RangeError, "threshold must be positive"),
     "mask per head": (gates(mask=zeros(2, 2, 6).bool()), ShapeError, r"mask must be \(2, 6\)"),
     "mask of numbers": (gates(mask=zeros(2, 6)), DtypeError, "mask must be bool"),
     "weights of another size": (state(weights=zeros(2, 2, 14)), ShapeError, r"state\.weights must be \(2, 2, 15\)"),

@@ -98,9 +98,11 @@ class StreamState:
         """
         encoder = self.encoder()
         batch = self.batch
-        fresh = encoder.initial_state(batch)
         if rows is None:
-            return type(self)(fresh.layers, 0, encoder=encoder)
+            return type(self)(encoder.initial_state(batch).layers, 0, encoder=encoder)
+        if batch == 0:  # memory "none" without attention carries nothing
+            return self
+        fresh = encoder.initial_state(batch)
         chosen = torch.as_tensor(rows)
         if chosen.dtype != torch.bool:
             index, chosen = chosen.long(), torch.zeros(batch, dtype=torch.bool)

@@ -28,8 +28,10 @@ def check_inputs(
     _shape("k", k, (batch, heads, tokens, structure.key_width), "the shape of q")
     _shape("v", v, (batch, heads, tokens, structure.value_width), "q's shape with the value width")
     dtype = state.weights.dtype
-    for name, x in (("q", q), ("k", k), ("v", v), ("learning_rate", gates.learning_rate)):
-        if x.dtype != dtype:
+    given = {"q": q, "k": k, "v": v, "learning_rate": gates.learning_rate, "forget": gates.forget,
+             "momentum": gates.momentum, "threshold": gates.threshold}  # fmt: skip
+    for name, x in given.items():
+        if x is not None and x.dtype != dtype:
             raise DtypeError(f"{name} is {x.dtype} but the memory's state is {dtype}; convert {name} first")
     if not dtype.is_floating_point or dtype in (torch.float16, torch.bfloat16):
         raise DtypeError(f"the memory's state must be float32 or float64, found {dtype}")
@@ -47,13 +49,16 @@ def check_inputs(
         verb = "needs" if rule.bias.uses_threshold else "takes no"
         raise RangeError(f"the bias {type(rule.bias).__name__} {verb} threshold gate (delta_t > 0)")
     if gates.threshold is not None:
-        _gate("threshold", gates.threshold, (batch, heads, tokens), 0.0, None)
+        _gate("threshold", gates.threshold, (batch, heads, tokens), torch.finfo(dtype).tiny, None)
     if gates.mask is not None:
         _shape("mask", gates.mask, (batch, tokens), "(batch, tokens)")
         if gates.mask.dtype != torch.bool:
             raise DtypeError(f"mask must be bool (True = a real token), found {gates.mask.dtype}")
     _shape("state.weights", state.weights, (batch, heads, structure.size), "(batch, heads, fast weights)")
     _shape("state.anchor", state.anchor, (batch, heads, structure.size), "(batch, heads, fast weights)")
+    _shape("state.written", state.written, (batch, heads), "(batch, heads)")
+    if state.momentum is not None:
+        _shape("state.momentum", state.momentum, (batch, heads, structure.size), "(batch, heads, fast weights)")
     if rule.momentum != (state.momentum is not None):
         raise ShapeError(f"the rule has momentum={rule.momentum}, but the state was made for another rule")
 
@@ -69,5 +74,5 @@ def _gate(name: str, x: Tensor, shape: tuple[int, ...], low: float, high: float 
         return  # reading values back from an accelerator would stall it
     least, most = (float(m) for m in torch.aminmax(x.detach()))
     if not (least >= low and (high is None or most <= high)):
-        span = f"at least {low:g}" if high is None else f"in [{low:g}, {high:g}]"
+        span = f"in [{low:g}, {high:g}]" if high is not None else "positive" if low > 0 else f"at least {low:g}"
         raise RangeError(f"{name} must be {span} everywhere, found {least:g} to {most:g}")

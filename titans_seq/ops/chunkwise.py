@@ -2,28 +2,24 @@
 
 Matrix products only; nothing of the size (tokens x fast weights) exists. Forward and backward follow design 3.2; the
 gates become coefficients under autograd (`coefficients`), the rest is one `torch.autograd.Function` per stretch of
-chunks: a write pass from border to border, then a read pass over all chunks of the stretch at once.
+chunks (`chunk_stretch`): a write pass from border to border, then a read pass over many chunks at once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from titans_seq.ops.checks import check_inputs
-from titans_seq.ops.chunk_adjoint import write_backward
-from titans_seq.ops.chunk_read import read_backward, read_forward
-from titans_seq.ops.chunk_write import KeyPath, Trace, write_forward
-from titans_seq.ops.coefficients import Coefficients, coefficients
+from titans_seq.ops.chunk_stretch import Stretch
+from titans_seq.ops.coefficients import coefficients
 from titans_seq.ops.rule import Gates, MemoryRule, MemoryState
 
-# Row-tokens whose reads are made together on a CPU: long enough to fill the matrix products, short enough for the
-# cache. Accelerators want as many as there are.
-_STRETCH = 2048
+# Most row-tokens in one stretch: enough to spread the cost of entering it, few enough that inference needs little RAM.
+_STRETCH = 8192
 
 
 def chunkwise(
@@ -125,9 +121,10 @@ def _stretch(
     start = torch.stack([x.reshape(rows, -1) for x in rows_of_state], 1)
     aligned = state.position % chunk == 0
     anchor = None if aligned else state.anchor.reshape(rows, -1)
-    y, surprise, end = _Stretch.apply(
-        rule, closes, lay(q), lay(k), lay(v), threshold, c.g, c.fade, c.share, c.keep, c.push, written, start, anchor
-    )
+    y, surprise, end = Stretch.apply(
+        rule, closes, torch.is_grad_enabled(), lay(q), lay(k), lay(v), threshold,
+        c.g, c.fade, c.share, c.keep, c.push, written, start, anchor,
+    )  # fmt: skip
     weights = end[:, 0].view_as(state.weights)
     after = replace(
         state,
@@ -138,72 +135,3 @@ def _stretch(
         position=state.position + tokens,
     )
     return unlay(y), unlay(surprise), after
-
-
-class _Stretch(torch.autograd.Function):
-    """n chunks: (q, k, v, coefficients, state) -> (reads, length of the surprise, state)."""
-
-    @staticmethod
-    def forward(ctx: Any, rule: MemoryRule, closes: bool, q: Tensor, k: Tensor, v: Tensor, threshold: Tensor | None,
-                g: Tensor, fade: Tensor, share: Tensor, keep: Tensor, push: Tensor | None, written: Tensor,
-                start: Tensor, anchor: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-        c, st = Coefficients(g, fade, share, keep, push, written), rule.structure
-        anchors = None if anchor is None else st.split(anchor)
-        trace, path = write_forward(rule, k, v, threshold, c, _stacks(rule, start), anchors, closes=closes)
-        y, pre, kept = read_forward(rule, q, c, trace, path, closes=closes)
-        squares = [la.squared_length(d, a) for la, d, a in zip(st.layers, path.deltas, path.inputs, strict=True)]
-        surprise = torch.stack(squares).sum(0).sqrt_()
-        arguments = [q, k, v, threshold, g, fade, share, keep, push, written, trace.delta]
-        groups: list[list[Any]] = [arguments, trace.state, trace.unclosed, trace.pre, trace.carried, pre, kept]
-        # Anchors and weights are views of the state unless the gate is non-linear or the call starts inside a chunk.
-        groups += [[] if anchor is None else trace.anchors, [] if rule.retention.linear else trace.weights]
-        ctx.rule, ctx.closes, ctx.sizes = rule, closes, [len(group) for group in groups]
-        ctx.save_for_backward(*(x for group in groups for x in group))
-        ctx.mark_non_differentiable(surprise)
-        ctx.set_materialize_grads(False)
-        return y, surprise, _unstack(rule, [s[-1] for s in trace.state])
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        ybar, _, end_bar = grads
-        saved, groups = iter(ctx.saved_tensors), []
-        for size in ctx.sizes:
-            groups.append([next(saved) for _ in range(size)])
-        q, k, v, threshold, g, fade, share, keep, push, written, delta = groups[0]
-        _, state, unclosed, pre_k, carried, pre_q, kept, anchors, weights = groups
-        rule, st, closes, aligned = ctx.rule, ctx.rule.structure, ctx.closes, not anchors
-        c = Coefficients(g, fade, share, keep, push, written)
-        anchors = anchors or [layer.part(s[:-1], 0) for layer, s in zip(st.layers, state, strict=True)]
-        trace = Trace(state, anchors, weights or anchors, unclosed, pre_k, carried, delta)
-        inputs, slopes, bends = [k], [], []
-        for z, t in zip(pre_k, carried, strict=False):
-            value, slope, bend = st.act.expansion(z)
-            inputs.append(value)
-            slopes.append(slope)
-            bends.append(bend.mul_(t))
-        path = KeyPath(inputs, [*(t * s for t, s in zip(carried, slopes, strict=True)), delta])
-        ybar = torch.zeros_like(v) if ybar is None else ybar
-        if end_bar is None:
-            end = [torch.zeros_like(s[-1]) for s in state]
-        else:
-            end = [e.clone() for e in _stacks(rule, end_bar)]
-        qbar, adj, g_bar, fade_bar = read_backward(rule, q, c, trace, path, pre_q, kept, ybar, closes=closes)
-        w = write_backward(rule, v, threshold, c, trace, path, slopes, bends, adj, end, closes=closes, aligned=aligned)
-        return (
-            None, None, qbar, w.k, w.v, w.threshold, g_bar, fade_bar, w.share, w.keep, w.push, w.written,
-            _unstack(rule, w.start), None if aligned else st.join(w.anchor),
-        )  # fmt: skip
-
-
-def _stacks(rule: MemoryRule, flat: Tensor) -> list[Tensor]:
-    """Flat states (N, R, size) as one stack per layer."""
-    parts = rule.structure.split(flat)
-    return [layer.stack(list(p.unbind(1))) for layer, p in zip(rule.structure.layers, parts, strict=True)]
-
-
-def _unstack(rule: MemoryRule, stacks: list[Tensor]) -> Tensor:
-    """The inverse of `_stacks`."""
-    st = rule.structure
-    count = stacks[0].numel() // (stacks[0].shape[0] * st.shapes[0][0] * st.shapes[0][1])
-    rows = [[layer.part(s, r) for layer, s in zip(st.layers, stacks, strict=True)] for r in range(count)]
-    return torch.stack([st.join(row) for row in rows], 1)

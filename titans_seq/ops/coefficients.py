@@ -39,6 +39,14 @@ class Coefficients:
     push: Tensor | None
     written: Tensor
 
+    def slice(self, start: int, stop: int) -> Coefficients:
+        """The same for chunks [start, stop)."""
+        push = None if self.push is None else self.push[start:stop]
+        g, fade, share, keep, written = (
+            x[start:stop] for x in (self.g, self.fade, self.share, self.keep, self.written)
+        )
+        return Coefficients(g, fade, share, keep, push, written)
+
 
 def ratios(log: Tensor) -> Tensor:
     """exp(sum of ``log`` over (i, t]) for i <= t, else 0: (..., C) -> (..., C, C).
