@@ -9,6 +9,8 @@ from typing import Any
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
+from titans_seq import memory_names
+
 RESULTS = Path(__file__).parent / "results"
 CHANCE = 1 / 32
 SETS = {"low": "forgetting starts at 1e-6 per token", "high": "forgetting starts at 1e-2 per token"}
@@ -35,29 +37,29 @@ def table(runs: list[dict[str, Any]]) -> str:
 
 
 def draw(axes: Axes, runs: list[dict[str, Any]], title: str) -> None:
-    ranked = sorted(runs, key=lambda run: -sum(row["on"] for row in run["gaps"]))
-    for i, run in enumerate(ranked):
+    """One curve per memory, in the same colour on every panel."""
+    names = memory_names()
+    for run in runs:
+        i = names.index(run["memory"])
         x, y = [row["gap"] for row in run["gaps"]], [row["on"] for row in run["gaps"]]
-        strong = run["memory"] in ("titans_lmm", "deltanet", "gated_deltanet")
-        axes.plot(x, y, marker="o", ms=3, lw=2 if strong else 1, color=f"C{i % 10}", ls="-" if i < 10 else "--",
-                  label=run["memory"])  # fmt: skip
-    axes.axhline(CHANCE, color="0.6", lw=1, ls=":")
-    axes.text(130, CHANCE + 0.015, "chance", color="0.4", fontsize=8)
+        axes.plot(x, y, marker="o", ms=3, lw=1.5, color=f"C{i % 10}", ls="-" if i < 10 else "--", label=run["memory"])
+    axes.axhline(CHANCE, color="0.6", lw=1, ls=":", label="chance")
     axes.set(xscale="log", ylim=(0, 1.03), xlabel="tokens between the pairs and the question", title=title)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(fontsize=7, frameon=False, loc="lower left")
 
 
 def main() -> None:
     plt.switch_backend("agg")
-    figure, panels = plt.subplots(1, len(SETS), figsize=(11, 4), sharey=True, layout="constrained")
+    figure, panels = plt.subplots(1, len(SETS), figsize=(12, 4), sharey=True, layout="constrained")
     for axes, (which, title) in zip(panels, SETS.items(), strict=True):
         runs = load(which)
         if runs:
             print(f"{title}\n\n{table(runs)}\n")
             draw(axes, runs, title)
     panels[0].set_ylabel("share of 8 pairs recalled")
-    figure.savefig(RESULTS / "recall.png", dpi=130)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right center", fontsize=8, frameon=False)
+    figure.savefig(RESULTS / "recall.png", dpi=110)
 
 
 if __name__ == "__main__":
