@@ -11,7 +11,7 @@ from typing import Any, Self, TypeVar
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from titans_seq.errors import InputFileError, StateMismatchError
+from titans_seq.errors import InputFileError
 from titans_seq.models import Encoder as _Encoder
 from titans_seq.models import StreamState
 
@@ -101,4 +101,4 @@ class Encoder(_Encoder):
     state_type = EncoderState
 
 
-__all__ = ["Encoder", "EncoderState", "StateMismatchError"]
+__all__ = ["Encoder", "EncoderState"]
