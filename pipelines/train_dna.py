@@ -18,10 +18,9 @@ from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
-from titans_seq import Encoder
-from titans_seq.config import TrainDnaConfig
 from titans_seq.genomics import BaseStreams
-from titans_seq.tasks import BaseContext, NextBase
+from titans_seq.tasks import NextBase
+from titans_seq.tasks.build import build_next_base
 from titans_seq.training.arms import ARMS
 from titans_seq.training.baselines import markov_bits_held
 from titans_seq.training.budget import plan_budget
@@ -34,7 +33,7 @@ from titans_seq.training.run_folder import begin_run, removed_if_barren
 from titans_seq.training.runtime import Runtime, choose_runtime
 from titans_seq.training.trace import trace_memory
 
-__all__ = ["build_task", "prepare", "report_text", "run"]
+__all__ = ["prepare", "report_text", "run"]
 
 _log = logging.getLogger(__name__)
 
@@ -47,7 +46,7 @@ def run(job: DnaJob, *, watch: Watch = lambda stage, done, total, note: None) ->
         _log.info("%s is finished", job.out)
         return read_report(job.out)
     runtime = choose_runtime(job.config.run)
-    task = build_task(job.config)
+    task = build_next_base(job.config)
     streams = build_streams(job, border=task.encoder.border)
     if not job.resume:
         begin_run(job.out, job.config, job.inputs)
@@ -57,18 +56,6 @@ def run(job: DnaJob, *, watch: Watch = lambda stage, done, total, note: None) ->
     report = evaluate(job, task, progress, runtime=runtime, watch=watch)
     _log.info("report: %s", job.out / "report.html")
     return report
-
-
-def build_task(config: TrainDnaConfig) -> NextBase:
-    """Put together what is trained: recent bases, an encoder with a memory, a head."""
-    context = BaseContext(
-        d_model=config.model.d_model,
-        window=config.input.window,
-        kmers=config.input.kmers,
-        kmer_width=config.input.kmer_width,
-    )
-    encoder = Encoder(**config.model.arguments())
-    return NextBase(encoder=encoder, context=context, d_model=config.model.d_model)
 
 
 def build_streams(job: DnaJob, *, border: int) -> BaseStreams:

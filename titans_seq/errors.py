@@ -84,6 +84,10 @@ class InputFileError(TitansError, ValueError):
         super().__init__(f"{where}: {what}" if what else where)
 
 
+class OutputError(TitansError, OSError):
+    """Something could not be written: no space, no permission."""
+
+
 class InterruptedRun(TitansError, RuntimeError):  # noqa: N818 - a stop that was asked for is not an error
     """A run was stopped from outside; its checkpoint lets it continue."""
 

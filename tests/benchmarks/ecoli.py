@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from titans_seq.metrics import difference
-from titans_seq.training.checkpoint import load_tensors
+from titans_seq.tensor_files import load_tensors
 
 REPO = Path(__file__).resolve().parents[2]
 GENOMES = REPO.parent / "shared" / "data" / "genomes"

@@ -26,7 +26,7 @@ def gff(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def numbers(run: Path) -> list[tuple[str, ...]]:
     with (run / "metrics.csv").open() as file:
-        return [tuple(row[name] for name in REPEATABLE) for row in csv.DictReader(file)]
+        return [tuple(row)[:REPEATABLE] for row in csv.reader(file)][1:]
 
 
 def test_a_whole_run(ask, micro: list[str], fasta: Path, gff: Path, tmp_path: Path) -> None:

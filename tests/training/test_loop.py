@@ -46,7 +46,7 @@ def run(make_task: Make, make_streams: Make) -> Callable[..., tuple[NextBase, Pr
 
 def rows(folder: Path) -> list[tuple[str, ...]]:
     with (folder / "metrics.csv").open() as file:
-        return [tuple(row[name] for name in REPEATABLE) for row in csv.DictReader(file)]
+        return [tuple(row)[:REPEATABLE] for row in csv.reader(file)][1:]
 
 
 def assert_same(first: NextBase, second: NextBase) -> None:
@@ -89,7 +89,7 @@ def test_killed_anywhere_and_resumed_gives_the_same(
     resumed, again = run(tmp_path / "parts")
     assert_same(whole, resumed)
     assert rows(tmp_path / "whole") == rows(tmp_path / "parts")
-    assert (again.step, again.bases) == (done.step, done.bases)
+    assert (again.step, again.targets) == (done.step, done.targets)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -157,7 +157,7 @@ def test_a_checkpoint_of_another_model_is_refused(run: Make, make_task: Make, tm
 
 def test_accumulation_counts_every_segment(run: Make, tmp_path: Path) -> None:
     _, progress = run(tmp_path / "run", steps=3, accumulate=2)
-    assert progress.bases == 3 * 2 * 4 * 16
+    assert progress.targets == 3 * 2 * 4 * 16
 
 
 def test_only_the_last_checkpoint_stays(run: Make, tmp_path: Path) -> None:

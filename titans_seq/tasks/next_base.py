@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import log
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ from torch.nn import functional as F
 
 from titans_seq.models import Encoder, StreamState
 from titans_seq.tasks.base_context import UNKNOWN, BaseContext
+from titans_seq.tasks.trainable import Cost, Units
 
 BITS_PER_NAT = 1 / log(2)
 
@@ -70,6 +72,8 @@ class NextBase(nn.Module):
         Width of both.
     """
 
+    units: ClassVar[Units] = Units(targets="bases", score="bits_per_base", scale=BITS_PER_NAT, short="bits/base")
+
     def __init__(self, *, encoder: Encoder, context: BaseContext, d_model: int) -> None:
         super().__init__()
         self.context = context
@@ -105,6 +109,15 @@ class NextBase(nn.Module):
         x, tail = self.context(tokens, tail)
         y, encoder_state = self.encoder(x, state=None if state is None else state.encoder, mask=mask)
         return self.head(self.norm(y)).float(), NextBaseState(tail=tail, encoder=encoder_state)
+
+    def cost(self, segment: Any, *, state: NextBaseState | None, device: torch.device) -> Cost:
+        """Give the cost in nats of the base after each token of a segment (`titans_seq.genomics.Segment`)."""
+        tokens, mask, targets, known = (
+            torch.as_tensor(array).to(device)
+            for array in (segment.tokens, segment.mask, segment.targets, segment.target_mask)
+        )
+        logits, state = self(tokens, mask=mask, state=state)
+        return Cost(nats_per_base(logits, targets, known).sum(), int(known.sum()), state)
 
     def load_state(self, tensors: Mapping[str, Tensor]) -> NextBaseState:
         """Rebuild a state from its tensors; the weights must be those it was saved beside."""

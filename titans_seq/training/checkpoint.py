@@ -17,12 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from titans_seq.errors import InputFileError, StateMismatchError
-from titans_seq.training.files import OutputError, read_json, replacing, write_json
+from titans_seq.errors import OutputError, StateMismatchError
+from titans_seq.files import read_json, write_json
+from titans_seq.tensor_files import load_tensors, load_weights, save_tensors
 
 FORMAT_VERSION = 1
 
@@ -37,8 +36,8 @@ class Progress:
         Optimiser steps done, skipped ones included.
     seconds
         Seconds of training so far, over all parts of the run.
-    bases
-        Targets learned from.
+    targets
+        Bases, labels or rows learned from.
     skipped, skipped_in_row
         Steps left out because something was not finite.
     window
@@ -49,7 +48,7 @@ class Progress:
 
     step: int = 0
     seconds: float = 0.0
-    bases: int = 0
+    targets: int = 0
     skipped: int = 0
     skipped_in_row: int = 0
     window: dict[str, float] = field(default_factory=dict)
@@ -145,38 +144,6 @@ def load_checkpoint(
             torch.cuda.set_rng_state(tensors["rng/cuda"].cpu())
     state = _under(tensors, "state/") if record["has_state"] else None
     return Checkpoint(progress=Progress(**record["progress"]), streams=record["streams"], state=state)
-
-
-def save_tensors(path: Path, tensors: Mapping[str, Tensor], *, metadata: Mapping[str, str] | None = None) -> None:
-    """Write named tensors as safetensors, whole or not at all."""
-    plain = {name: value.detach().contiguous().cpu().clone() for name, value in tensors.items()}
-    with replacing(path) as temporary:
-        try:
-            save_file(plain, temporary, metadata=dict(metadata or {}))
-        except SafetensorError as error:
-            raise OutputError(f"{path}: cannot be written ({error}); is the disk full?") from None
-
-
-def load_tensors(path: Path) -> dict[str, Tensor]:
-    """Read named tensors, or say in one line why not."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-    except FileNotFoundError:
-        raise InputFileError(path, problem="no such file") from None
-    except (SafetensorError, OSError) as error:
-        raise InputFileError(path, expected="a safetensors file", found=str(error)) from None
-
-
-def load_weights(module: nn.Module, weights: Mapping[str, Tensor], *, where: Path) -> None:
-    """Put weights into a module of the same shapes; names the first difference otherwise."""
-    own = module.state_dict()
-    for name in sorted(own.keys() | weights.keys()):
-        mine = tuple(own[name].shape) if name in own else "nothing"
-        found = tuple(weights[name].shape) if name in weights else "nothing"
-        if mine != found:
-            raise StateMismatchError(f"{where}: belongs to another model: {name} is {found} there and {mine} here")
-    module.load_state_dict(dict(weights))
 
 
 def _optimiser_tensors(module: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:

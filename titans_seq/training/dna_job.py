@@ -139,7 +139,7 @@ def _prepare_again(
 ) -> DnaJob:
     if out is None:
         raise ConfigError("expected the run folder to go on with; give it as --out")
-    before, inputs = open_run(out)
+    before, inputs = open_run(out, TrainDnaConfig)
     if preset is None:
         data = apply_overrides(before.model_dump(mode="json"), overrides, kind=TrainDnaConfig)
         config = TrainDnaConfig.model_validate(data)

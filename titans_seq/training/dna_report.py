@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from titans_seq import __version__
 from titans_seq.config import dump_config
+from titans_seq.files import write_json, write_text
 from titans_seq.tasks import NextBase
+from titans_seq.tensor_files import save_tensors
 from titans_seq.training.arms import ARMS, Held
-from titans_seq.training.checkpoint import Progress, save_tensors
+from titans_seq.training.checkpoint import Progress
 from titans_seq.training.dna_job import DnaJob, class_names
 from titans_seq.training.figures import draw_held_out, draw_loss, draw_memory
-from titans_seq.training.files import write_json, write_text
 from titans_seq.training.loop import peak_ram_mb
 from titans_seq.training.metrics_log import read_metrics
 from titans_seq.training.overlap import K, seen_share
@@ -88,10 +89,10 @@ def build_report(
         "runtime": runtime.describe(),
         "training": {
             "steps": progress.step,
-            "bases": progress.bases,
+            "bases": progress.targets,
             "skipped": progress.skipped,
             "seconds": round(progress.seconds, 1),
-            "bases_per_second": round(progress.bases / max(progress.seconds, 1e-9), 1),
+            "bases_per_second": round(progress.targets / max(progress.seconds, 1e-9), 1),
             "peak_ram_mb": _training_ram(job.out),
         },
         "evaluation": {

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from titans_seq.files import replacing
 from titans_seq.metrics import bits_by_window
-from titans_seq.training.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -16,13 +16,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
+from torch import nn
 
 from titans_seq.config.sections import OptimiserSection, RunSection
 from titans_seq.errors import InterruptedRun, TitansError
-from titans_seq.tasks import BITS_PER_NAT, NextBase, NextBaseState, nats_per_base
+from titans_seq.tasks import CarriedState, Trainable
 from titans_seq.training.budget import Budget
 from titans_seq.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from titans_seq.training.metrics_log import MetricsLog
@@ -69,6 +70,8 @@ class Fitting:
         Settings.
     watch
         Told about progress.
+    command
+        What a user types to go on with a run that was stopped; the folder is put behind it.
     """
 
     folder: Path
@@ -76,15 +79,16 @@ class Fitting:
     optimiser: OptimiserSection
     run: RunSection
     watch: Watch = lambda stage, done, total, note: None
+    command: str = "titans-seq train-dna --resume --out"
 
 
-def fit(task: NextBase, streams: Streams, *, fitting: Fitting, runtime: Runtime) -> Progress:
+def fit(task: Trainable, streams: Streams, *, fitting: Fitting, runtime: Runtime) -> Progress:
     """Train ``task`` until the budget is spent, from the folder's checkpoint if there is one.
 
     Returns
     -------
     Progress
-        Steps, seconds and bases in total; a last checkpoint marked ``finished`` is written.
+        Steps, seconds and targets in total; a last checkpoint marked ``finished`` is written.
 
     Raises
     ------
@@ -103,7 +107,7 @@ def fit(task: NextBase, streams: Streams, *, fitting: Fitting, runtime: Runtime)
                     loop.save()
                     raise InterruptedRun(
                         f"stopped by {stop.signal.name if stop.signal else 'request'} after step "
-                        f"{loop.progress.step}; continue with: titans-seq train-dna --resume --out {fitting.folder}"
+                        f"{loop.progress.step}; continue with: {fitting.command} {fitting.folder}"
                     )
             loop.finish()
     finally:
@@ -114,22 +118,23 @@ def fit(task: NextBase, streams: Streams, *, fitting: Fitting, runtime: Runtime)
 class _Loop:
     """The moving parts of `fit`: the state that is carried, the counters, the clock."""
 
-    def __init__(self, task: NextBase, streams: Streams, *, fitting: Fitting, runtime: Runtime) -> None:
-        self.task = task.to(runtime.device)
+    def __init__(self, task: Trainable, streams: Streams, *, fitting: Fitting, runtime: Runtime) -> None:
+        self.task = task
+        self.module = cast(nn.Module, task).to(runtime.device)
         self.streams = streams
         self.fitting = fitting
         self.runtime = runtime
-        self.optimiser = build_optimiser(task, fitting.optimiser)
+        self.optimiser = build_optimiser(self.module, fitting.optimiser)
         self.progress = Progress()
-        self.state: NextBaseState | None = None
+        self.state: CarriedState | None = None
         self._clock = time.monotonic()
         self._saved_at = (0, 0.0)
         self._metrics: MetricsLog | None = None
-        self._last_bits = float("nan")
+        self._last_score = float("nan")
 
     def restore(self) -> None:
         """Go to where the folder's checkpoint stands; to the beginning where there is none."""
-        found = load_checkpoint(self.fitting.folder / "checkpoint", module=self.task, optimiser=self.optimiser)
+        found = load_checkpoint(self.fitting.folder / "checkpoint", module=self.module, optimiser=self.optimiser)
         if found is not None:
             self.progress = found.progress
             self.streams.load_state_dict(found.streams)
@@ -138,7 +143,7 @@ class _Loop:
                 self.state = self.task.load_state(tensors)
             _log.info("resumed at step %d", self.progress.step)
         self._saved_at = (self.progress.step, self.progress.seconds)
-        self._metrics = MetricsLog(self.fitting.folder, resume_step=self.progress.step)
+        self._metrics = MetricsLog(self.fitting.folder, units=self.task.units, resume_step=self.progress.step)
         self._clock = time.monotonic()
 
     def spent(self) -> bool:
@@ -147,20 +152,20 @@ class _Loop:
 
     def step(self) -> None:
         """Take one optimiser step, with its row of the metrics and its checkpoint when they are due."""
-        self.task.train()
+        self.module.train()
         share = self.fitting.budget.progress(step=self.progress.step, seconds=self.progress.seconds)
         rate = learning_rate(self.fitting.optimiser, step=self.progress.step, progress=share)
         set_rate(self.optimiser, rate)
         self.optimiser.zero_grad(set_to_none=True)
-        cost, bases = 0.0, 0
+        cost, targets = 0.0, 0
         for _ in range(self.fitting.optimiser.accumulate):
-            nats, count = self._segment()
-            cost, bases = cost + nats, bases + count
-        norm = float(torch.nn.utils.clip_grad_norm_(self.task.parameters(), self.fitting.optimiser.clip))
+            more, count = self._segment()
+            cost, targets = cost + more, targets + count
+        norm = float(torch.nn.utils.clip_grad_norm_(self.module.parameters(), self.fitting.optimiser.clip))
         if isfinite(norm) and isfinite(cost):
             self.optimiser.step()
             self.progress.skipped_in_row = 0
-            self._count(cost=cost, bases=bases, norm=norm)
+            self._count(cost=cost, targets=targets, norm=norm)
         else:
             self._skip(cost=cost, norm=norm)
         self.progress.step += 1
@@ -174,27 +179,21 @@ class _Loop:
             self.save()
 
     def _segment(self) -> tuple[float, int]:
-        """Read one segment of every row and add its gradient; give its cost in nats and its targets."""
+        """Read one segment of every row and add its gradient; give its cost and its targets."""
         segment = next(self.streams)
         device = self.runtime.device
-        tokens, mask, targets, known = (
-            torch.as_tensor(array).to(device)
-            for array in (segment.tokens, segment.mask, segment.targets, segment.target_mask)
-        )
         if self.state is not None:
             self.state = self.state.reset(torch.as_tensor(segment.reset).to(device))
         with self.runtime.fabric.autocast():
-            logits, state = self.task(tokens, mask=mask, state=self.state)
-            total = nats_per_base(logits, targets, known).sum()
-        self.state = state.detach()
-        count = int(known.sum())
-        self.runtime.fabric.backward(total / (max(count, 1) * self.fitting.optimiser.accumulate))
-        return float(total.detach()), count
+            found = self.task.cost(segment, state=self.state, device=device)
+        self.state = found.state.detach()
+        self.runtime.fabric.backward(found.total / (max(found.targets, 1) * self.fitting.optimiser.accumulate))
+        return float(found.total.detach()), found.targets
 
-    def _count(self, *, cost: float, bases: int, norm: float) -> None:
-        self.progress.bases += bases
+    def _count(self, *, cost: float, targets: int, norm: float) -> None:
+        self.progress.targets += targets
         window = self.progress.window
-        for name, value in (("nats", cost), ("bases", bases), ("steps", 1), ("norm", norm)):
+        for name, value in (("cost", cost), ("targets", targets), ("steps", 1), ("norm", norm)):
             window[name] = window.get(name, 0.0) + value
 
     def _skip(self, *, cost: float, norm: float) -> None:
@@ -210,34 +209,35 @@ class _Loop:
             )
 
     def _report(self, rate: float) -> None:
-        window = self.progress.window
+        window, units = self.progress.window, self.task.units
         now, since = self.progress.seconds, window.get("since", 0.0)
         row = {
             "step": self.progress.step,
             "epoch": self.streams.epoch,
-            "bases": self.progress.bases,
-            "bits_per_base": self._bits(),
+            units.targets: self.progress.targets,
+            units.score: self._score(),
             "learning_rate": rate,
             "gradient_norm": window.get("norm", 0.0) / max(window.get("steps", 0.0), 1.0),
             "skipped": self.progress.skipped,
             "seconds": round(now, 3),
-            "bases_per_second": round(window.get("bases", 0.0) / max(now - since, 1e-9), 1),
+            f"{units.targets}_per_second": round(window.get("targets", 0.0) / max(now - since, 1e-9), 1),
             "peak_ram_mb": round(peak_ram_mb(), 1),
         }
-        self._last_bits = self._bits()
+        self._last_score = self._score()
         self.progress.window = {"since": now}
         assert self._metrics is not None
         self._metrics.add(row)
 
-    def _bits(self) -> float:
+    def _score(self) -> float:
         window = self.progress.window
-        return window["nats"] / window["bases"] * BITS_PER_NAT if window.get("bases") else float("nan")
+        return window["cost"] / window["targets"] * self.task.units.scale if window.get("targets") else float("nan")
 
     def _watch(self) -> None:
         done = self.fitting.budget.progress(step=self.progress.step, seconds=self.progress.seconds)
-        speed = self.progress.bases / max(self.progress.seconds, 1e-9)
-        bits = self._bits() if self.progress.window.get("bases") else self._last_bits
-        note = f"step {self.progress.step}, {bits:.3f} bits/base, {speed:,.0f} bases/s"
+        speed = self.progress.targets / max(self.progress.seconds, 1e-9)
+        score = self._score() if self.progress.window.get("targets") else self._last_score
+        units = self.task.units
+        note = f"step {self.progress.step}, {score:.3f} {units.short}, {speed:,.0f} {units.targets}/s"
         self.fitting.watch("training", done, 1.0, note)
 
     def _checkpoint_due(self) -> bool:
@@ -250,7 +250,7 @@ class _Loop:
         save_checkpoint(
             self.fitting.folder / "checkpoint",
             progress=self.progress,
-            module=self.task,
+            module=self.module,
             optimiser=self.optimiser,
             streams=self.streams.state_dict(),
             state=None if self.state is None else self.state.tensors(),

@@ -9,24 +9,19 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from titans_seq.training.files import write_error, write_text
+from titans_seq.files import write_error, write_text
+from titans_seq.tasks import Units
 
 _log = logging.getLogger(__name__)
 
-COLUMNS = (
-    "step",
-    "epoch",
-    "bases",
-    "bits_per_base",
-    "learning_rate",
-    "gradient_norm",
-    "skipped",
-    "seconds",
-    "bases_per_second",
-    "peak_ram_mb",
-)
-REPEATABLE = COLUMNS[:7]
-"""Columns that are the same in every run with the same seed on the same machine."""
+REPEATABLE = 7
+"""That many columns, the first ones, are the same in every run with the same seed on the same machine."""
+
+
+def columns(units: Units) -> tuple[str, ...]:
+    """Name the columns for a task's units: ``step epoch bases bits_per_base ... bases_per_second peak_ram_mb``."""
+    counted = ("step", "epoch", units.targets, units.score, "learning_rate", "gradient_norm", "skipped")
+    return (*counted, "seconds", f"{units.targets}_per_second", "peak_ram_mb")
 
 
 class MetricsLog:
@@ -36,15 +31,18 @@ class MetricsLog:
     ----------
     folder
         The run folder.
+    units
+        What the task counts and scores.
     resume_step
         Keep rows up to this step; 0 starts a new file.
     """
 
-    def __init__(self, folder: Path, *, resume_step: int = 0) -> None:
+    def __init__(self, folder: Path, *, units: Units, resume_step: int = 0) -> None:
+        self._columns = columns(units)
         self._path = folder / "metrics.csv"
         kept = [row for row in read_metrics(folder) if int(row["step"]) <= resume_step] if resume_step else []
         text = io.StringIO()
-        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        writer = csv.DictWriter(text, self._columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(kept)
         write_text(self._path, text.getvalue())
@@ -54,11 +52,11 @@ class MetricsLog:
         """Append one row; floats are written so that they read back exactly."""
         try:
             with self._path.open("a", encoding="utf-8", newline="") as file:
-                csv.DictWriter(file, COLUMNS, lineterminator="\n").writerow(row)
+                csv.DictWriter(file, self._columns, lineterminator="\n").writerow(row)
         except OSError as error:
             raise write_error(self._path, error) from None
         if self._board is not None:
-            for name in COLUMNS[3:]:
+            for name in self._columns[3:]:
                 self._board.add_scalar(name, row[name], row["step"])
 
     def close(self) -> None:

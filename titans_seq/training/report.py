@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from titans_seq.errors import InputFileError
-from titans_seq.training.files import read_json
+from titans_seq.files import read_json
 
 FORMAT_VERSION = 1
 

@@ -18,11 +18,14 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from titans_seq.config import TrainDnaConfig, dump_config, parse_config, read_text
+from titans_seq.config import dump_config, parse_config, read_text
+from titans_seq.config.sections import Section
 from titans_seq.errors import ConfigError, InputFileError, StateMismatchError, TitansError
-from titans_seq.training.files import read_json, write_error, write_json, write_text
+from titans_seq.files import read_json, write_error, write_json, write_text
+
+Config = TypeVar("Config", bound=Section)
 
 _log = logging.getLogger(__name__)
 
@@ -39,7 +42,7 @@ def refuse_existing(path: Path) -> None:
         raise ConfigError(f"{path} exists and is not an empty folder; give another --out")
 
 
-def begin_run(path: Path, config: TrainDnaConfig, inputs: dict[str, Any]) -> None:
+def begin_run(path: Path, config: Section, inputs: dict[str, Any]) -> None:
     """Make the folder of a new run and write down what it is."""
     refuse_existing(path)
     try:
@@ -50,15 +53,15 @@ def begin_run(path: Path, config: TrainDnaConfig, inputs: dict[str, Any]) -> Non
     write_text(path / "config.yaml", dump_config(config))
 
 
-def open_run(path: Path) -> tuple[TrainDnaConfig, dict[str, Any]]:
-    """Read the configuration and the inputs of a run that is to go on."""
+def open_run(path: Path, kind: type[Config]) -> tuple[Config, dict[str, Any]]:
+    """Read the configuration, of the class ``kind``, and the inputs of a run that is to go on."""
     if not path.is_dir():
         raise InputFileError(path, problem="no such run folder", hint="leave --resume out to begin a run")
     for name in ("config.yaml", "run.json"):
         if not (path / name).exists():
             raise InputFileError(path, problem=f"holds no {name}: not a run that can go on")
     config_path = path / "config.yaml"
-    config = parse_config(TrainDnaConfig, read_text(config_path), source=str(config_path))
+    config = parse_config(kind, read_text(config_path), source=str(config_path))
     inputs = read_json(path / "run.json")
     if inputs.get("format_version") != FORMAT_VERSION:
         raise StateMismatchError(
@@ -67,7 +70,7 @@ def open_run(path: Path) -> tuple[TrainDnaConfig, dict[str, Any]]:
     return config, inputs
 
 
-def check_same(config: TrainDnaConfig, wanted: TrainDnaConfig, *, path: Path) -> None:
+def check_same(config: Section, wanted: Section, *, path: Path) -> None:
     """Refuse to resume a run under settings that would make it another run."""
     before, after = _flat(config.model_dump(mode="json")), _flat(wanted.model_dump(mode="json"))
     changed = [key for key in after if before[key] != after[key] and key not in FREE_ON_RESUME]

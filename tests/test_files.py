@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from titans_seq.errors import InputFileError
-from titans_seq.training.files import OutputError, read_json, replacing, write_json, write_text
-from titans_seq.training.metrics_log import COLUMNS, MetricsLog, read_metrics
+from titans_seq.errors import InputFileError, OutputError
+from titans_seq.files import read_json, replacing, write_json, write_text
+from titans_seq.tasks import NextBase
+from titans_seq.training.metrics_log import MetricsLog, columns, read_metrics
 from titans_seq.training.overlap import seen_share, words
 
 A, C, G, T, N = range(5)
@@ -53,13 +54,13 @@ def test_json_has_no_nan_and_says_what_is_wrong(tmp_path: Path) -> None:
 
 
 def test_metrics_behind_the_step_are_dropped_and_half_lines_too(tmp_path: Path) -> None:
-    log = MetricsLog(tmp_path)
+    log = MetricsLog(tmp_path, units=NextBase.units)
     for step in (2, 4, 6):
-        log.add(dict.fromkeys(COLUMNS, step))
+        log.add(dict.fromkeys(columns(NextBase.units), step))
     with (tmp_path / "metrics.csv").open("a") as file:
         file.write("8,8,8")
     assert [row["step"] for row in read_metrics(tmp_path)] == ["2", "4", "6"]
-    MetricsLog(tmp_path, resume_step=4)
+    MetricsLog(tmp_path, units=NextBase.units, resume_step=4)
     assert [row["step"] for row in read_metrics(tmp_path)] == ["2", "4"]
 
 

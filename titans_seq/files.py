@@ -9,13 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from titans_seq.errors import InputFileError, TitansError
-
-
-class OutputError(TitansError, OSError):
-    """Something could not be written: no space, no permission."""
-
-    exit_code = 1
+from titans_seq.errors import InputFileError, OutputError
 
 
 @contextmanager
