@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from titans_seq.errors import InputFileError
+from titans_seq.genomics.behind import Behind
 
 try:  # about three times as fast as zlib, with the same interface
     from isal import isal_zlib as _inflate
@@ -124,15 +125,16 @@ class Source:
             raise InputFileError(self.path, expected="sequences", found="an empty gzip stream")
 
     def _raw(self) -> Iterator[bytes]:
-        with self._open() as stream:
+        with self._open() as stream, Behind(self._hash.update) as hashing:
             while True:
                 try:
                     data = stream.read(BLOCK)
                 except OSError as error:
                     raise InputFileError(self.path, problem=f"cannot be read ({error.strerror})") from None
                 if not data:
+                    hashing.join()
                     return
-                self._hash.update(data)
+                hashing.put(data)
                 self._read += len(data)
                 if self._progress is not None:
                     self._progress(self._read, self.size)

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from titans_seq.errors import InputFileError
 from titans_seq.genomics.alphabet import N_TOKEN, Tokens
+from titans_seq.genomics.behind import Behind
 
 INDEX: Final = "index.json"
 TOKENS: Final = "tokens.u8"
@@ -51,6 +52,7 @@ class StoreWriter:
         self._folder = folder
         self._source = source
         self._tokens: BinaryIO = (folder / TOKENS).open("wb")
+        self._writing = Behind(self._tokens.write)
         self._n_runs = _RunFile(folder / N_RUNS)
         self._soft_runs = _RunFile(folder / SOFT_RUNS)
         self._lines: dict[str, int] = {}
@@ -64,6 +66,7 @@ class StoreWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._writing.__exit__(kind, error, trace)
         for handle in (self._tokens, self._n_runs, self._soft_runs):
             handle.close()
 
@@ -103,7 +106,7 @@ class StoreWriter:
             counts, rows = counts[1:], slice(0, rows.stop)
         self._counts[rows] += counts
         self._refuse_empty(rows.start, rows.stop - 1)
-        self._tokens.write(tokens.data)
+        self._writing.put(tokens.data)
         self._total += len(letters)
         for u in (b"U", b"u"):
             if u in letters:
@@ -140,6 +143,7 @@ class StoreWriter:
             "letters": {chr(code): int(self._letters[code]) for code in seen},
             "names": list(self._lines),
         }
+        self._writing.join()
         self._tokens.flush()
         (self._folder / INDEX).write_text(json.dumps(index), encoding="utf-8")
 
