@@ -72,6 +72,8 @@ class Fitting:
         Told about progress.
     command
         What a user types to go on with a run that was stopped; the folder is put behind it.
+    enough
+        Asked after every step; True ends the training before the budget does (a held-out score stopped falling).
     """
 
     folder: Path
@@ -80,6 +82,7 @@ class Fitting:
     run: RunSection
     watch: Watch = lambda stage, done, total, note: None
     command: str = "titans-seq train-dna --resume --out"
+    enough: Callable[[Progress], bool] = lambda progress: False
 
 
 def fit(task: Trainable, streams: Streams, *, fitting: Fitting, runtime: Runtime) -> Progress:
@@ -103,6 +106,8 @@ def fit(task: Trainable, streams: Streams, *, fitting: Fitting, runtime: Runtime
         with listening() as stop:
             while not loop.spent():
                 loop.step()
+                if fitting.enough(loop.progress):
+                    break
                 if stop:
                     loop.save()
                     raise InterruptedRun(
@@ -147,8 +152,10 @@ class _Loop:
         self._clock = time.monotonic()
 
     def spent(self) -> bool:
-        """Tell whether the budget is used up."""
-        return self.fitting.budget.spent(step=self.progress.step, seconds=self.progress.seconds)
+        """Tell whether the budget is used up, or the training was found to be enough."""
+        return self.progress.finished or self.fitting.budget.spent(
+            step=self.progress.step, seconds=self.progress.seconds
+        )
 
     def step(self) -> None:
         """Take one optimiser step, with its row of the metrics and its checkpoint when they are due."""
