@@ -1,0 +1,80 @@
+"""What is known of each candidate gene, as a row of numbers: the input of the decoder's few weights."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from titans_seq.genomics.alphabet import Tokens
+from titans_seq.genomics.codon_scores import StrandScores
+from titans_seq.genomics.open_frames import OpenFrames
+
+Matrix = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+CLIP: Final = 4.0
+"""Largest log-odds that one base may add: a sure network does not drown the other evidence."""
+BEFORE: Final = 45
+"""Bases in front of a start whose coding score speaks against it."""
+START_NAMES: Final = ("start", "coding", "before", "first", "GTG", "TTG", "length")
+GENE_NAMES: Final = ("one", "coding", "mean", "start", "length", "GTG", "TTG", "open")
+_SAME: Final = (-1000, -60, -8, -4, -3, -1, 0, 3, 15, 40, 100, 250)
+_OTHER: Final = (-1000, -60, -8, 0, 30, 80, 150, 300)
+NEIGHBOURS: Final = len(_SAME) + len(_OTHER) + 1
+"""Columns of :func:`neighbour_columns`."""
+
+
+def candidate_columns(tokens: Tokens, frames: OpenFrames, scores: StrandScores) -> dict[str, npt.NDArray[np.float64]]:
+    """The named columns, float64 [K] each.
+
+    ``coding`` and ``before`` sum the clipped frame score over the candidate and over `BEFORE` bases in front of it (per
+    hundred bases); ``mean`` is per base; ``first`` covers its first 60 bases; ``length`` is log(bases / 300).
+    """
+    phase = frames.start % 3
+    sums = np.zeros((3, tokens.size + 1))
+    np.cumsum(np.clip(scores.coding, -CLIP, CLIP), axis=1, out=sums[:, 1:])
+    bases = (frames.end - frames.start).astype(np.float64)
+    coding = sums[phase, frames.end] - sums[phase, frames.start]
+    before = sums[phase, frames.start] - sums[phase, np.maximum(frames.start - BEFORE, 0)]
+    first = sums[phase, np.minimum(frames.start + 60, frames.end)] - sums[phase, frames.start]
+    letter = tokens[frames.start]
+    opened = frames.open_start
+    return {
+        "one": np.ones(len(frames)),
+        "coding": coding / 100,
+        "mean": coding / bases,
+        "before": before / 100,
+        "first": first / 100,
+        "start": np.where(opened, 0.0, np.clip(scores.start[frames.start], -20, 20)),
+        "GTG": np.where(opened, 0.0, letter == 2),
+        "TTG": np.where(opened, 0.0, letter == 3),
+        "length": np.log(bases / 300),
+        "open": (opened | frames.open_end).astype(np.float64),
+    }
+
+
+def neighbour_columns(start: Ints, *, before_same: Ints, before_other: Ints) -> Matrix:
+    """One-hot columns [K, NEIGHBOURS] of the distance from each start to the gene end in front of it.
+
+    Parameters
+    ----------
+    start
+        Of the candidates.
+    before_same, before_other
+        Distance in bases to the end of the nearest gene in front, on the same strand and on the other; negative where
+        they overlap. Of the two, the nearer one is lit; the last column says that none lies within reach.
+    """
+    columns = np.zeros((start.size, NEIGHBOURS))
+    rows = np.arange(start.size)
+    same = before_same <= before_other
+    near = np.where(same, before_same, before_other)
+    none = near > 5000
+    place = np.where(
+        same,
+        np.searchsorted(_SAME, before_same, side="right") - 1,
+        len(_SAME) + np.searchsorted(_OTHER, before_other, side="right") - 1,
+    )
+    columns[rows, np.where(none, NEIGHBOURS - 1, np.maximum(place, 0))] = 1.0
+    return columns
