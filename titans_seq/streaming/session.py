@@ -156,6 +156,14 @@ class Session:
                 self._state = self._state.reset(chosen)
         self._logits = torch.where(chosen[:, None], self._no_logits(), self._logits)
 
+    def narrow(self, rows: Sequence[int]) -> None:
+        """Go on with some rows only, by number; the others are forgotten."""
+        chosen = torch.as_tensor(rows, device=self.device)
+        # The first axis of everything carried is B; only the position, a scalar, has none.
+        kept = {name: value[chosen] if value.ndim else value for name, value in self.tensors().items()}
+        self.rows = len(rows)
+        self.take(kept, tokens_read=self._read)
+
     def fork(self) -> Session:
         """A second session that stands where this one does; from here on neither knows of the other."""
         twin = Session(
