@@ -56,7 +56,7 @@ def draw_loss(path: Path, metrics: Sequence[Mapping[str, str]], *, marks: Mappin
     bases = np.array([float(row["bases"]) for row in metrics]) / 1e6
     bits = np.array([float(row["bits_per_base"]) for row in metrics])
     near, far = _split_marks(bits, marks)
-    with _figure(path, size=(7.2, 3.2)) as (_, (axes,)):
+    with one_figure(path, size=(7.2, 3.2)) as (_, (axes,)):
         axes.plot(bases, bits, color=COLOURS["line"], alpha=0.25, linewidth=0.8)
         axes.plot(bases, _smooth(bits, max(1, len(bits) // 25)), color=COLOURS["line"], linewidth=1.6)
         for (label, value), style in zip(near.items(), ("-", "--", ":", "-."), strict=False):
@@ -113,7 +113,7 @@ def draw_held_out(
     means = {name: bits_by_window(bits[name][:whole], window=width) for name in (*own, *others)}
     compared = [name for name in own if name != against] if against in own else []
     rows = 2 if compared else 1
-    with _figure(path, size=(7.2, 2.1 * rows + 1.0), rows=rows) as (figure, axes):
+    with one_figure(path, size=(7.2, 2.1 * rows + 1.0), rows=rows) as (figure, axes):
         for name in others:
             axes[0].plot(centres, means[name], label=name, color=COLOURS["baseline"], linewidth=0.9, linestyle="--")
         for name in own:
@@ -143,7 +143,7 @@ def draw_memory(path: Path, series: Mapping[str, NDArray[Any]], *, start: int, c
         Coordinate of the first base.
     """
     rows = len(series)
-    with _figure(path, size=(7.2, 1.5 * rows + 0.6), rows=rows) as (figure, axes):
+    with one_figure(path, size=(7.2, 1.5 * rows + 0.6), rows=rows) as (figure, axes):
         for axis, (name, values) in zip(axes, series.items(), strict=True):
             length = values.shape[1]
             width = max(1, length // 256)
@@ -182,7 +182,8 @@ def _smooth(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:
 
 
 @contextmanager
-def _figure(path: Path, *, size: tuple[float, float], rows: int = 1) -> Iterator[tuple[Figure, list[Axes]]]:
+def one_figure(path: Path, *, size: tuple[float, float], rows: int = 1) -> Iterator[tuple[Figure, list[Axes]]]:
+    """Give a figure in the house style with its panels; it is written to ``path`` when the block ends."""
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as NewFigure

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ footer {{ color: var(--soft); font-size: .8rem; margin-top: 2rem; }}
 <h1>{title}</h1>
 <p class="sub">{subtitle}</p>
 {remarks}
-<h2>Bits per base on the held-out part</h2>
+<h2>{heading}</h2>
 <div class="wide">{table}</div>
 {pictures}
 <h2>Run</h2>
@@ -62,20 +62,46 @@ def report_page(report: dict[str, Any], *, pictures: Mapping[str, Path], config:
         The resolved configuration as YAML.
     """
     genome, training, evaluation = report["genome"], report["training"], report["evaluation"]
-    names = ", ".join(genome["files"])
-    return _PAGE.format(
-        title=escape(f"train-dna: {names}"),
-        subtitle=escape(
-            f"{genome['contigs']} contigs, {genome['bases']:,} bases, GC {genome['gc']:.1%}; "
-            f"{evaluation['bases']:,} held-out bases scored"
-        ),
-        remarks="\n".join(f'<p class="remark">{escape(text)}</p>' for text in evaluation["remarks"]),
+    return plain_page(
+        title=f"train-dna: {', '.join(genome['files'])}",
+        subtitle=f"{genome['contigs']} contigs, {genome['bases']:,} bases, GC {genome['gc']:.1%}; "
+        f"{evaluation['bases']:,} held-out bases scored",
+        remarks=evaluation["remarks"],
+        heading="Bits per base on the held-out part",
         table=_table(evaluation),
-        pictures="\n".join(_picture(heading, path) for heading, path in pictures.items()),
-        facts="\n".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in _facts(report, training)),
+        pictures=pictures,
+        facts=_facts(report, training),
+        config=config,
+        version=report["titans_seq"],
+        created=report["created"],
+    )
+
+
+def plain_page(
+    *,
+    title: str,
+    subtitle: str,
+    remarks: Sequence[str],
+    heading: str,
+    table: str,
+    pictures: Mapping[str, Path],
+    facts: Sequence[tuple[str, str]],
+    config: str,
+    version: str,
+    created: str,
+) -> str:
+    """Give the page of any report: ``table`` is HTML already, all else is text."""
+    return _PAGE.format(
+        title=escape(title),
+        subtitle=escape(subtitle),
+        remarks="\n".join(f'<p class="remark">{escape(text)}</p>' for text in remarks),
+        heading=escape(heading),
+        table=table,
+        pictures="\n".join(_picture(name, path) for name, path in pictures.items()),
+        facts="\n".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts),
         config=escape(config),
-        version=escape(report["titans_seq"]),
-        created=escape(report["created"]),
+        version=escape(version),
+        created=escape(created),
     )
 
 

@@ -37,7 +37,9 @@ def read_report(run: Path) -> dict[str, Any]:
 
 
 def report_text(report: dict[str, Any]) -> str:
-    """Lay a report out as lines of at most about 110 columns."""
+    """Lay a report out as lines of at most about 110 columns; a report may bring its own as ``text``."""
+    if "text" in report:
+        return "\n".join(report["text"])
     genome, training, evaluation = report["genome"], report["training"], report["evaluation"]
     runtime = report["runtime"]
     lines = [

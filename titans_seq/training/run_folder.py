@@ -85,7 +85,7 @@ def removed_if_barren(path: Path) -> Iterator[None]:
     try:
         yield
     except (TitansError, OSError, RuntimeError):
-        if not (path / "checkpoint" / "checkpoint.json").exists():
+        if not any(path.glob("**/checkpoint/checkpoint.json")):
             _log.debug("nothing was trained: %s is removed", path)
             shutil.rmtree(path, ignore_errors=True)
         raise
