@@ -41,17 +41,19 @@ Watch = Callable[[str, float, float, str], None]
 
 
 def run(job: DnaJob, *, watch: Watch = lambda stage, done, total, note: None) -> dict[str, Any]:
-    """Train, score and write; gives what ``report.json`` holds."""
+    """Train, score and write; gives what ``report.json`` holds (nothing in a process that does not write)."""
     if job.resume and (job.out / "report.json").exists():
         _log.info("%s is finished", job.out)
         return read_report(job.out)
     runtime = choose_runtime(job.config.run)
     task = build_next_base(job.config)
     streams = build_streams(job, border=task.encoder.border)
-    if not job.resume:
+    if not job.resume and runtime.ranks.writes:
         begin_run(job.out, job.config, job.inputs)
-    with nullcontext() if job.resume else removed_if_barren(job.out):
+    with nullcontext() if job.resume or not runtime.ranks.writes else removed_if_barren(job.out):
         progress = train(job, task, streams, runtime=runtime, watch=watch)
+    if not runtime.ranks.writes:
+        return {}
     save_model(job, task)
     report = evaluate(job, task, progress, runtime=runtime, watch=watch)
     _log.info("report: %s", job.out / "report.html")

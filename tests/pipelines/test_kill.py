@@ -2,63 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 from safetensors.torch import load_file
 
-from titans_seq.training.metrics_log import REPEATABLE
-
-STEPS = 60
-SETTINGS = {
-    "model.d_model": "16",
-    "model.n_layers": "1",
-    "model.n_heads": "1",
-    "model.chunk_size": "16",
-    "streams.rows": "2",
-    "streams.length": "64",
-    "evaluation.lead_in": "32",
-    "evaluation.max_bases": "100",
-    "evaluation.markov_orders": "[2]",
-    "evaluation.stretch": "128",
-    "run.log_steps": "1",
-    "run.checkpoint_steps": "7",
-    "run.device": "cpu",
-    "run.threads": "1",
-}
-
-
-@pytest.fixture
-def genome(tmp_path: Path) -> Path:
-    path = tmp_path / "small.fa"
-    path.write_text(">one\n" + "".join(np.random.default_rng(3).choice(list("ACGT"), 3000)) + "\n")
-    return path
-
-
-def command(*arguments: str | Path) -> list[str]:
-    return [sys.executable, "-m", "titans_seq", "-q", "train-dna", *map(str, arguments)]
-
-
-def started(genome: Path, out: Path) -> list[str]:
-    settings = [word for key, value in SETTINGS.items() for word in ("--set", f"{key}={value}")]
-    return command(genome, "--preset", "dna-tiny", "--out", out, "--steps", str(STEPS), *settings)
-
-
-def numbers(run: Path) -> list[tuple[str, ...]]:
-    with (run / "metrics.csv").open() as file:
-        return [tuple(row)[:REPEATABLE] for row in csv.reader(file)][1:]
-
-
-def lines(path: Path) -> int:
-    return path.read_bytes().count(b"\n") if path.exists() else 0
+from tests.pipelines.small_run import STEPS, command, lines, numbers, started
 
 
 @pytest.mark.slow

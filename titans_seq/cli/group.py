@@ -60,7 +60,8 @@ def group(quiet: bool, verbose: bool) -> None:
     titans-seq presets ls                          what can be trained
     titans-seq report runs/genome-dna-small        print a report again
     """
-    _log_to_stderr(logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO)
+    alone_or_first = os.environ.get("RANK", "0") == "0"  # of the processes of a job (torchrun) one talks
+    _log_to_stderr(logging.WARNING if quiet or not alone_or_first else logging.DEBUG if verbose else logging.INFO)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

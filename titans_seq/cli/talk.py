@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from types import TracebackType
@@ -20,7 +21,8 @@ class Talk:
     """Shows how far each stage of a job is; `watch` has the signature that training and scoring call."""
 
     def __init__(self, *, quiet: bool = False) -> None:
-        self._quiet = quiet
+        # Of the processes of a job (torchrun) one talks.
+        self._quiet = quiet or os.environ.get("RANK", "0") != "0"
         self._bars: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
         self._stage = ""

@@ -38,6 +38,8 @@ class Progress:
         Seconds of training so far, over all parts of the run.
     targets
         Bases, labels or rows learned from.
+    rows
+        Rows of the global batch, over all processes.
     skipped, skipped_in_row
         Steps left out because something was not finite.
     window
@@ -49,6 +51,7 @@ class Progress:
     step: int = 0
     seconds: float = 0.0
     targets: int = 0
+    rows: int = 0
     skipped: int = 0
     skipped_in_row: int = 0
     window: dict[str, float] = field(default_factory=dict)

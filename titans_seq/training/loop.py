@@ -28,6 +28,7 @@ from titans_seq.training.budget import Budget
 from titans_seq.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from titans_seq.training.metrics_log import MetricsLog
 from titans_seq.training.optimiser import build_optimiser, learning_rate, set_rate
+from titans_seq.training.ranks import OwnRows, same_start
 from titans_seq.training.runtime import Runtime
 from titans_seq.training.stopping import listening
 
@@ -44,7 +45,9 @@ class TrainingError(TitansError, RuntimeError):
 class Streams(Protocol):
     """Endless segments of parallel streams; `titans_seq.genomics.BaseStreams` is one."""
 
-    epoch: int
+    @property
+    def epoch(self) -> int:
+        """Passes over the data that are done."""
 
     def __next__(self) -> Any:
         """Give the next segment of every row."""
@@ -100,6 +103,9 @@ def fit(task: Trainable, streams: Streams, *, fitting: Fitting, runtime: Runtime
     TrainingError
         When too many steps in a row were not finite.
     """
+    ranks = runtime.ranks
+    if ranks.world > 1:
+        streams = OwnRows(streams, rank=ranks.rank, world=ranks.world)
     loop = _Loop(task, streams, fitting=fitting, runtime=runtime)
     loop.restore()
     try:
@@ -108,7 +114,7 @@ def fit(task: Trainable, streams: Streams, *, fitting: Fitting, runtime: Runtime
                 loop.step()
                 if fitting.enough(loop.progress):
                     break
-                if stop:
+                if any(ranks.total(float(bool(stop)))):
                     loop.save()
                     raise InterruptedRun(
                         f"stopped by {stop.signal.name if stop.signal else 'request'} after step "
@@ -129,6 +135,8 @@ class _Loop:
         self.streams = streams
         self.fitting = fitting
         self.runtime = runtime
+        self.ranks = runtime.ranks
+        same_start(self.module, self.ranks)
         self.optimiser = build_optimiser(self.module, fitting.optimiser)
         self.progress = Progress()
         self.state: CarriedState | None = None
@@ -144,11 +152,13 @@ class _Loop:
             self.progress = found.progress
             self.streams.load_state_dict(found.streams)
             if found.state is not None:
-                tensors = {name: value.to(self.runtime.device) for name, value in found.state.items()}
+                own = self.ranks.own_rows(found.state, rows=self.progress.rows // self.ranks.world)
+                tensors = {name: value.to(self.runtime.device) for name, value in own.items()}
                 self.state = self.task.load_state(tensors)
             _log.info("resumed at step %d", self.progress.step)
         self._saved_at = (self.progress.step, self.progress.seconds)
-        self._metrics = MetricsLog(self.fitting.folder, units=self.task.units, resume_step=self.progress.step)
+        if self.ranks.writes:
+            self._metrics = MetricsLog(self.fitting.folder, units=self.task.units, resume_step=self.progress.step)
         self._clock = time.monotonic()
 
     def spent(self) -> bool:
@@ -168,6 +178,7 @@ class _Loop:
         for _ in range(self.fitting.optimiser.accumulate):
             more, count = self._segment()
             cost, targets = cost + more, targets + count
+        self.ranks.sum_gradients(self.module)
         norm = float(torch.nn.utils.clip_grad_norm_(self.module.parameters(), self.fitting.optimiser.clip))
         if isfinite(norm) and isfinite(cost):
             self.optimiser.step()
@@ -178,6 +189,7 @@ class _Loop:
         self.progress.step += 1
         now = time.monotonic()
         self.progress.seconds += now - self._clock
+        (self.progress.seconds,) = self.ranks.total(self.progress.seconds if self.ranks.writes else 0.0)
         self._clock = now
         if self.progress.step % self.fitting.run.log_steps == 0:
             self._report(rate)
@@ -186,16 +198,18 @@ class _Loop:
             self.save()
 
     def _segment(self) -> tuple[float, int]:
-        """Read one segment of every row and add its gradient; give its cost and its targets."""
+        """Read one segment of every row and add its gradient; give its cost and its targets, those of all ranks."""
         segment = next(self.streams)
+        self.progress.rows = segment.reset.shape[0] * self.ranks.world
         device = self.runtime.device
         if self.state is not None:
             self.state = self.state.reset(torch.as_tensor(segment.reset).to(device))
         with self.runtime.fabric.autocast():
             found = self.task.cost(segment, state=self.state, device=device)
         self.state = found.state.detach()
-        self.runtime.fabric.backward(found.total / (max(found.targets, 1) * self.fitting.optimiser.accumulate))
-        return float(found.total.detach()), found.targets
+        cost, targets = self.ranks.total(float(found.total.detach()), found.targets)
+        self.runtime.fabric.backward(found.total / (max(int(targets), 1) * self.fitting.optimiser.accumulate))
+        return cost, int(targets)
 
     def _count(self, *, cost: float, targets: int, norm: float) -> None:
         self.progress.targets += targets
@@ -232,8 +246,8 @@ class _Loop:
         }
         self._last_score = self._score()
         self.progress.window = {"since": now}
-        assert self._metrics is not None
-        self._metrics.add(row)
+        if self._metrics is not None:
+            self._metrics.add(row)
 
     def _score(self) -> float:
         window = self.progress.window
@@ -253,15 +267,19 @@ class _Loop:
         return late or self.progress.step - step >= self.fitting.run.checkpoint_steps
 
     def save(self) -> None:
-        """Write a checkpoint of everything."""
-        save_checkpoint(
-            self.fitting.folder / "checkpoint",
-            progress=self.progress,
-            module=self.module,
-            optimiser=self.optimiser,
-            streams=self.streams.state_dict(),
-            state=None if self.state is None else self.state.tensors(),
-        )
+        """Write a checkpoint of everything, the state of every rank in it."""
+        state = None
+        if self.state is not None:
+            state = self.ranks.gather_rows(self.state.tensors(), rows=self.progress.rows // self.ranks.world)
+        if self.ranks.writes:
+            save_checkpoint(
+                self.fitting.folder / "checkpoint",
+                progress=self.progress,
+                module=self.module,
+                optimiser=self.optimiser,
+                streams=self.streams.state_dict(),
+                state=state,
+            )
         self._saved_at = (self.progress.step, self.progress.seconds)
 
     def finish(self) -> None:

@@ -9,6 +9,7 @@ from lightning_fabric import Fabric
 
 from titans_seq.config.sections import RunSection
 from titans_seq.errors import ConfigError
+from titans_seq.training.ranks import Ranks, launched_ranks
 
 _log = logging.getLogger(__name__)
 
@@ -17,11 +18,16 @@ Precision = Literal["float32", "bfloat16"]
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """The device and precision that were chosen, with Fabric set up for them."""
+    """The device and precision that were chosen, with Fabric set up for them in every process of the job."""
 
-    fabric: Fabric
+    ranks: Ranks
     device: torch.device
     precision: Precision
+
+    @property
+    def fabric(self) -> Fabric:
+        """Devices, precision and messages."""
+        return self.ranks.fabric
 
     def describe(self) -> dict[str, str | int]:
         """Give what a report says about the machine."""
@@ -30,6 +36,7 @@ class Runtime:
             "device": name,
             "precision": self.precision,
             "threads": torch.get_num_threads(),
+            "processes": self.ranks.world,
             "torch": torch.__version__,
         }
 
@@ -44,6 +51,10 @@ def choose_runtime(settings: RunSection) -> Runtime:
     ------
     ConfigError
         For a device that this machine does not have.
+
+    Notes
+    -----
+    Under ``torchrun`` this is where the processes of a job meet; all of them must call it.
     """
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
@@ -54,14 +65,21 @@ def choose_runtime(settings: RunSection) -> Runtime:
         precision = "bfloat16" if native else "float32"
     else:
         precision = settings.precision
+    world, local = launched_ranks()
+    alone = [device.index or 0] if device.type == "cuda" else 1
     fabric = Fabric(
         accelerator=device.type,
-        devices=[device.index or 0] if device.type == "cuda" else 1,
+        devices=local if world > 1 else alone,
+        num_nodes=world // local,
+        strategy="ddp" if world > 1 else "auto",
         precision="bf16-mixed" if precision == "bfloat16" else "32-true",
     )
+    if world > 1:
+        fabric.launch()
+        device = fabric.device
     torch.manual_seed(settings.seed)
     _log.info("device %s, precision %s, %d threads", device, precision, torch.get_num_threads())
-    return Runtime(fabric=fabric, device=device, precision=precision)
+    return Runtime(ranks=Ranks(fabric), device=device, precision=precision)
 
 
 def available_devices() -> list[str]:
