@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from titans_seq.estimators import TitansEmbedder
     from titans_seq.memory import MemorySpec, NeuralMemory, memory_names, memory_spec
     from titans_seq.streaming import Encoder, EncoderState
 
@@ -20,6 +21,7 @@ __all__ = [
     "EncoderState",
     "MemorySpec",
     "NeuralMemory",
+    "TitansEmbedder",
     "__version__",
     "memory_names",
     "memory_spec",
@@ -30,6 +32,7 @@ _HOME = {
     "EncoderState": "titans_seq.streaming",
     "MemorySpec": "titans_seq.memory",
     "NeuralMemory": "titans_seq.memory",
+    "TitansEmbedder": "titans_seq.estimators",
     "memory_names": "titans_seq.memory",
     "memory_spec": "titans_seq.memory",
 }

@@ -17,7 +17,17 @@ import click
 from titans_seq import __version__
 from titans_seq.errors import InterruptedRun, TitansError
 
-COMMANDS = ("train-dna", "report", "presets", "doctor", "completion")
+COMMANDS = (
+    "train-dna",
+    "train-classifier",
+    "classify",
+    "audit-splits",
+    "surprise",
+    "report",
+    "presets",
+    "doctor",
+    "completion",
+)
 
 _INTERRUPTED = 130
 
