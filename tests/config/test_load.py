@@ -112,3 +112,13 @@ def test_a_preset_is_copied_once(tmp_path: Path) -> None:
         copy_preset(TINY, target)
     with pytest.raises(ConfigError, match="does not exist"):
         copy_preset(TINY, tmp_path / "nowhere" / "x.yaml")
+
+
+def test_a_memory_may_have_options() -> None:
+    text = preset_text("dna-tiny")
+    choice = "model.memory={name: titans_lmm, depth: 3}"
+    config = parse_config(TrainDnaConfig, text, source="dna-tiny", overrides=[choice])
+    assert config.model.memory_label == "titans_lmm (depth 3)"
+    assert parse_config(TrainDnaConfig, dump_config(config), source="again") == config
+    with pytest.raises(ConfigError, match="expected memory as a name"):
+        parse_config(TrainDnaConfig, text, source="dna-tiny", overrides=["model.memory={depth: 3}"])

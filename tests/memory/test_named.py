@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 from torch import Tensor
 
-from titans_seq.memory import NeuralMemory, memory_names
+from titans_seq.errors import ConfigError
+from titans_seq.memory import NeuralMemory, memory_names, memory_spec
 
 NAMES = [name for name in memory_names() if name != "none"]
 D_MODEL, LENGTH = 12, 26
@@ -136,3 +137,9 @@ def test_memory_none_reads_zeros() -> None:
     assert y.shape == (2, 5, D_MODEL)
     assert set(state) == {"position"}
     assert list(memory.parameters()) == []
+
+
+def test_a_name_with_options_is_what_a_preset_writes() -> None:
+    assert memory_spec({"name": "yaad", "depth": 1}) == memory_spec("yaad", depth=1) != memory_spec("yaad")
+    with pytest.raises(ConfigError, match="expected a memory's name"):
+        memory_spec({"depth": 1})

@@ -22,7 +22,8 @@ class EncoderSection(Section):
     variant
         How memory and attention are put together: ``lmm``, ``mac``, ``mag``, ``mal`` or ``hybrid``.
     memory
-        Name of the memory (`titans_seq.memory_names()` lists them), or ``none`` for the Transformer baseline.
+        Name of the memory (`titans_seq.memory_names()` lists them), or ``none`` for the Transformer baseline; or the
+        name with options of `titans_seq.MemorySpec`: ``{name: titans_lmm, depth: 3, expansion: 2}``.
     d_model, n_layers, n_heads
         Width, number of blocks, heads of the memory and of the attention.
     chunk_size
@@ -42,7 +43,7 @@ class EncoderSection(Section):
     """
 
     variant: Literal["lmm", "mac", "mag", "mal", "hybrid"] = "lmm"
-    memory: str = "titans_lmm"
+    memory: str | dict[str, str | int | float] = "titans_lmm"
     d_model: Positive = 64
     n_layers: Positive = 2
     n_heads: Positive = 2
@@ -63,6 +64,21 @@ class EncoderSection(Section):
             msg = f"expected n_heads to divide d_model, found n_heads={self.n_heads} and d_model={self.d_model}"
             raise ValueError(msg)
         return self
+
+    @model_validator(mode="after")
+    def _memory_has_a_name(self) -> "EncoderSection":
+        if isinstance(self.memory, dict) and not isinstance(self.memory.get("name"), str):
+            msg = f"expected memory as a name, or as {{name: ..., depth: ...}}; found {self.memory!r}"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def memory_label(self) -> str:
+        """The memory in words: ``titans_lmm``, or ``titans_lmm (depth 3)``."""
+        if isinstance(self.memory, str):
+            return self.memory
+        options = ", ".join(f"{key} {value}" for key, value in self.memory.items() if key != "name")
+        return f"{self.memory['name']} ({options})" if options else str(self.memory["name"])
 
     @property
     def border(self) -> int:

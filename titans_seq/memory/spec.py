@@ -103,12 +103,17 @@ def memory_names() -> tuple[str, ...]:
     return tuple(NAMED)
 
 
-def memory_spec(memory: str | MemorySpec, **changes: Any) -> MemorySpec:
-    """A named memory, with some of its choices changed.
+def memory_spec(memory: str | Mapping[str, Any] | MemorySpec, **changes: Any) -> MemorySpec:
+    """A named memory, with some of its choices changed; a mapping is a name and the changes, as a preset writes it.
 
-    >>> memory_spec("titans_lmm", depth=3).depth
-    3
+    >>> memory_spec("titans_lmm", depth=3) == memory_spec({"name": "titans_lmm", "depth": 3})
+    True
     """
+    if isinstance(memory, Mapping):
+        if "name" not in memory:
+            raise ConfigError(f"expected a memory's name beside its options, found {', '.join(map(str, memory))}")
+        changes = {key: value for key, value in memory.items() if key != "name"} | changes
+        memory = str(memory["name"])
     if isinstance(memory, str):
         if memory not in NAMED:
             raise unknown_name("memory", memory, NAMED)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -49,7 +50,8 @@ class Encoder(nn.Module):
     ----------
     variant : ``lmm`` (memory alone), ``mac``, ``mag``, ``mal`` (Titans 2501.00663, section 4), or ``hybrid``
         (memory and attention layers in turn).
-    memory : a name of `titans_seq.memory_names()`, or a `MemorySpec`; ``none`` is the Transformer baseline.
+    memory : a name of `titans_seq.memory_names()`, a mapping such as ``{"name": "titans_lmm", "depth": 3}``, or a
+        `MemorySpec`; ``none`` is the Transformer baseline.
     d_model, n_layers, n_heads : widths and depth.
     chunk_size : tokens whose inner gradients are taken at the same weights. Another value is another function.
     segment : of ``mac``, a multiple of ``chunk_size``. window : of the sliding-window attention.
@@ -71,7 +73,7 @@ class Encoder(nn.Module):
         self,
         *,
         variant: str = "mac",
-        memory: str | MemorySpec = "titans_lmm",
+        memory: str | Mapping[str, Any] | MemorySpec = "titans_lmm",
         d_model: int = 64,
         n_layers: int = 2,
         n_heads: int = 2,

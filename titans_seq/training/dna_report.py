@@ -17,7 +17,7 @@ from titans_seq.config import dump_config
 from titans_seq.files import write_json, write_text
 from titans_seq.tasks import NextBase
 from titans_seq.tensor_files import save_tensors
-from titans_seq.training.arms import ARMS, Held
+from titans_seq.training.arms import Held
 from titans_seq.training.checkpoint import Progress
 from titans_seq.training.dna_job import DnaJob, class_names
 from titans_seq.training.figures import draw_held_out, draw_loss, draw_memory
@@ -63,8 +63,8 @@ def build_report(
         own = row["name"] not in baselines
         row["group"] = OWN if own else BASELINE
         row["note"] = ARM_NOTES.get(row["name"], "").format(window=f"{window:,}")
-        row["label"] = f"{job.config.model.memory}, {row['name']}" if own else row["name"]
-    memory = {arm: gain(bits["carried"], bits[arm]) for arm in ARMS if arm != "carried" and arm in bits}
+        row["label"] = f"{job.config.model.memory_label}, {row['name']}" if own else row["name"]
+    memory = {arm: gain(bits["carried"], bits[arm]) for arm in arms if arm != "carried" and arm in bits}
     genome = job.genome
     known = sum(contig.length - contig.n_count for contig in genome.contigs)
     return {
