@@ -22,7 +22,6 @@ from titans_seq.streaming import (
     read_passages,
     whole_contig,
 )
-from titans_seq.streaming import reader as module
 
 GAP = 30
 LENGTHS = {"long": 300, "tiny": 1, "mid": 97, "gappy": 260, "none": 40, "last": 64}
@@ -53,10 +52,9 @@ def assert_same(found: Sequence[Part], wanted: Sequence[Part]) -> None:
 
 
 @pytest.mark.parametrize("rows", [2, 4, 16])
-def test_side_by_side_is_each_alone(model: DnaModel, genome: Genome, rows: int, monkeypatch) -> None:
-    monkeypatch.setattr(module, "CALL", 64)
+def test_side_by_side_is_each_alone(model: DnaModel, genome: Genome, rows: int) -> None:
     passages = [whole_contig(genome, name, strand=s, gap_reset=GAP) for name in genome.names for s in "+-"]
-    together = collected(list(read_passages(model, genome, passages, rows=rows)), len(passages))
+    together = collected(list(read_passages(model, genome, passages, rows=rows, call=64)), len(passages))
     for number, one in enumerate(passages):
         if one.contig == "none":
             assert together[number] == []
@@ -99,7 +97,7 @@ def test_blocks_give_every_base_once_with_at_least_their_context(model: DnaModel
         ((start, end),) = one.stretches
         before = one.keep[0] - start if strand == "+" else end - one.keep[1]
         assert before == 70 or before == (one.keep[0] if strand == "+" else 300 - one.keep[1]) == 0
-    parts = list(read_passages(model, genome, passages, rows=3))
+    parts = list(read_passages(model, genome, passages, rows=3, call=64))
     assert sum(part.end - part.start for part in parts) == 300
     second = np.concatenate([part.loss[:: 1 if strand == "+" else -1] for part in parts if part.number == 1])
     tokens = genome.tokens("long") if strand == "+" else reverse_complement(genome.tokens("long"))
@@ -114,14 +112,13 @@ def test_a_context_longer_than_the_contig_is_the_contig(genome: Genome) -> None:
 
 
 @pytest.mark.parametrize("steps", [1, 2, 5])
-def test_stopped_and_gone_on_is_bit_for_bit_the_same(model: DnaModel, genome: Genome, steps: int, monkeypatch) -> None:
-    monkeypatch.setattr(module, "CALL", 64)
+def test_stopped_and_gone_on_is_bit_for_bit_the_same(model: DnaModel, genome: Genome, steps: int) -> None:
     passages = [whole_contig(genome, name, gap_reset=GAP) for name in genome.names]
-    wanted = list(read_passages(model, genome, passages, rows=3))
-    first = PassageReader(model, genome, passages, rows=3)
+    wanted = list(read_passages(model, genome, passages, rows=3, call=64))
+    first = PassageReader(model, genome, passages, rows=3, call=64)
     found = [part for _ in range(steps) for part in first.step() or []]
     tensors, cursor = first.state()
-    second = PassageReader(model, genome, passages, rows=3)
+    second = PassageReader(model, genome, passages, rows=3, call=64)
     second.restore({name: value.clone() for name, value in tensors.items()}, cursor)
     while (parts := second.step()) is not None:
         found += parts

@@ -11,7 +11,7 @@ import torch
 from titans_seq.errors import RangeError, ShapeError, StateMismatchError
 from titans_seq.genomics import encode
 from titans_seq.streaming import DnaModel, Place, Readings, Session
-from titans_seq.streaming import session as module
+from titans_seq.streaming.session_file import model_hash
 
 
 def bases(length: int, *, seed: int = 0) -> np.ndarray:
@@ -29,14 +29,13 @@ def assert_close(found: Readings, wanted: Readings) -> None:
 
 
 @pytest.mark.parametrize("layer", [0, 1, -1])
-def test_any_cut_gives_the_same(model: DnaModel, layer: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_cut_gives_the_same(model: DnaModel, layer: int) -> None:
     tokens = bases(203)
     wanted = Session(model, layer=layer, record=True).feed(tokens)
     assert wanted.vectors is not None
     assert wanted.vectors.shape == (1, 203, 16)
-    monkeypatch.setattr(module, "CALL", 32)
     for cuts in ([], [1, 2, 3, 40, 41, 150], list(range(1, 203, 7))):
-        session = Session(model, layer=layer, record=True)
+        session = Session(model, layer=layer, record=True, call=32)
         parts = [session.feed(part) for part in np.split(tokens, cuts)]
         assert_close(Readings.join(parts), wanted)
 
@@ -168,7 +167,7 @@ def saved(model: DnaModel, tmp_path: Path) -> Path:
 def test_another_model_is_refused_with_both_hashes(model: DnaModel, other_model: DnaModel, saved: Path) -> None:
     with pytest.raises(StateMismatchError) as caught:
         Session(other_model).load(saved)
-    hashes = [module.model_hash(m.task)[:16] for m in (model, other_model)]
+    hashes = [model_hash(m.task)[:16] for m in (model, other_model)]
     assert hashes[0] != hashes[1]
     assert f"saved by model {hashes[0]}, but is loaded with model {hashes[1]}" in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -19,9 +19,12 @@ from titans_seq.errors import InterruptedRun, TitansError
 
 COMMANDS = (
     "train-dna",
+    "train-regions",
+    "annotate",
     "train-classifier",
     "classify",
     "audit-splits",
+    "embed",
     "surprise",
     "report",
     "presets",

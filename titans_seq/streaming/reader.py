@@ -79,6 +79,8 @@ class _Row:
 class PassageReader:
     """Iterates over the parts of passages; can stop between two steps and go on in another process.
 
+    ``tokens_done`` counts the bases that were read.
+
     Parameters
     ----------
     model, genome
@@ -91,6 +93,8 @@ class PassageReader:
         As of `Session`.
     device
         Where the model is.
+    call
+        Most row-tokens in one call of the model.
     """
 
     def __init__(
@@ -103,13 +107,15 @@ class PassageReader:
         layer: int | None = -1,
         record: bool = False,
         device: torch.device | str | None = None,
+        call: int = CALL,
     ) -> None:
         self.genome, self.passages = genome, passages
         self._readable = [number for number, passage in enumerate(passages) if len(passage)]
         rows = max(1, min(rows, len(self._readable)))
-        self.session = Session(model, layer=layer, record=record, rows=rows, device=device)
+        self.session = Session(model, layer=layer, record=record, rows=rows, device=device, call=call)
         self._rows: list[_Row] = []
         self._next = 0
+        self.tokens_done = 0
 
     def step(self) -> list[Part] | None:
         """One call of the model: a part for every row that read something wanted; None when all is read."""
@@ -119,7 +125,7 @@ class PassageReader:
         if any(fresh):
             self.session.reset(fresh)
         border = self.session.border
-        whole = max(border, CALL // len(self._rows) // border * border)
+        whole = max(border, self.session.call // len(self._rows) // border * border)
         least = min(self._left(row) for row in self._rows)
         length = min(whole, -(-least // border) * border)
         block = np.full((len(self._rows), length), N_TOKEN, dtype=np.uint8)
@@ -131,12 +137,13 @@ class PassageReader:
     def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         """Where the reading stands: tensors, and what JSON can hold."""
         rows = [[row.number, row.stretch, row.at] for row in self._rows]
-        return self.session.tensors(), {"rows": rows, "next": self._next, "tokens": self.session.tokens_read}
+        cursor = {"rows": rows, "next": self._next, "tokens": self.session.tokens_read, "done": self.tokens_done}
+        return self.session.tensors(), cursor
 
     def restore(self, tensors: dict[str, torch.Tensor], cursor: dict[str, Any]) -> None:
         """Go on where `state` was taken, with the same model, genome and passages."""
         self._rows = [_Row(*row) for row in cursor["rows"]]
-        self._next = int(cursor["next"])
+        self._next, self.tokens_done = int(cursor["next"]), int(cursor["done"])
         self.session.rows = max(1, len(self._rows))
         self.session.take(tensors, tokens_read=int(cursor["tokens"]))
 
@@ -180,6 +187,7 @@ class PassageReader:
             first, last = end - row.at - size, end - row.at
             into[:size] = reverse_complement(self.genome.tokens(passage.contig, first, last))
         row.at += size
+        self.tokens_done += size
         ends = row.stretch + 1 == len(passage.stretches) and self._left(row) == 0
         return row.number, first, last, ends
 
@@ -220,8 +228,9 @@ def read_passages(
     layer: int | None = -1,
     record: bool = False,
     device: torch.device | str | None = None,
+    call: int = CALL,
 ) -> Iterator[Part]:
     """Every part of every passage, each passage's in reading order; see `PassageReader`."""
-    reader = PassageReader(model, genome, passages, rows=rows, layer=layer, record=record, device=device)
+    reader = PassageReader(model, genome, passages, rows=rows, layer=layer, record=record, device=device, call=call)
     while (parts := reader.step()) is not None:
         yield from parts

@@ -36,7 +36,7 @@ from titans_seq.tasks import NextBase, nats_per_base
 from titans_seq.tasks.next_base import NextBaseState
 
 CALL = 4096
-"""Row-tokens of one call of the model: RAM is bounded by it, whatever the length of a piece."""
+"""Row-tokens of one call that suit a CPU: fewer pay for calling torch, more leave the cache."""
 
 Piece = str | bytes | npt.NDArray[np.integer] | Tensor | Sequence[int]
 
@@ -59,6 +59,8 @@ class Session:
         Where to compute; the model must be there. By default where the model is.
     place
         Where in an assembly the stream begins; carried along and saved. Of a single row only.
+    call
+        Most row-tokens in one call of the model: RAM is bounded by it, whatever the length of a piece.
 
     Raises
     ------
@@ -75,12 +77,13 @@ class Session:
         rows: int = 1,
         device: torch.device | str | None = None,
         place: Place | None = None,
+        call: int = CALL,
     ) -> None:
         self.task = model.task if isinstance(model, DnaModel) else model
         self.task.eval()
         self.device = next(self.task.parameters()).device if device is None else torch.device(device)
         self.layer = None if layer is None else layer_number(layer, blocks=len(self.task.encoder.blocks))
-        self.record, self.rows = record, rows
+        self.record, self.rows, self.call = record, rows, call
         if place is not None and rows != 1:
             raise ShapeError(f"a place belongs to a single row; this session has {rows} rows")
         self.place = place
@@ -121,7 +124,7 @@ class Session:
             self._check_follows(start)
         tokens = self._tokens(piece)
         parts = []
-        call = max(self.border, CALL // self.rows // self.border * self.border)
+        call = max(self.border, self.call // self.rows // self.border * self.border)
         at, total = 0, tokens.shape[1]
         while at < total:
             size = min(call - self._read % call, total - at)
@@ -167,8 +170,9 @@ class Session:
     def fork(self) -> Session:
         """A second session that stands where this one does; from here on neither knows of the other."""
         twin = Session(
-            self.task, layer=self.layer, record=self.record, rows=self.rows, device=self.device, place=self.place
-        )
+            self.task, layer=self.layer, record=self.record, rows=self.rows, device=self.device, place=self.place,
+            call=self.call,
+        )  # fmt: skip
         twin.take({name: value.clone() for name, value in self.tensors().items()}, tokens_read=self._read)
         return twin
 

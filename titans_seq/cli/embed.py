@@ -1,0 +1,57 @@
+"""`titans-seq embed`: one vector per window, BED interval or sequence of a genome."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@click.command("embed", no_args_is_help=True)
+@click.argument("genomes", nargs=-1, metavar="GENOME...", required=True)
+@click.option("--model", type=click.Path(path_type=Path), required=True, metavar="RUN", help="Run of train-dna.")
+@click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help=".parquet, .npy or .h5ad")
+@click.option("--regions", type=click.Path(path_type=Path), help="A vector for each interval of a BED file.")
+@click.option("--window", type=click.IntRange(1), help="A vector for each window of this length.  [default: 4096]")
+@click.option("--stride", type=click.IntRange(1), help="From window to window.  [default: the window]")
+@click.option("--per-sequence", is_flag=True, help="A vector for each sequence.")
+@click.option("--context", default="contig", show_default=True, help="Bases read before a region: 0, 10k, 1M, contig.")
+@click.option("--pool", default="mean", show_default=True, help="mean, max, last or attention.")
+@click.option("--layer", type=int, default=-1, show_default=True, help="0 the input, k after block k, -1 the output.")
+@click.option("--strand", default="+", show_default=True, help="+, -, both, or region: each on its own.")
+@click.option("--chroms", metavar="A,B", help="Only these sequences.")
+@click.option("--gap-reset", type=click.IntRange(0), default=10_000, show_default=True,
+              help="The memory begins anew behind a longer run of N.")  # fmt: skip
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, mps, cuda, cuda:1 ...")
+@click.option("--threads", type=click.IntRange(1), help="Of the CPU.  [default: all]")
+@click.pass_context
+def command(
+    ctx: click.Context, genomes: tuple[str, ...], model: Path, out: Path, chroms: str | None, **options: Any
+) -> None:
+    """Give every region of a genome a vector that knows what came before it.
+
+    GENOME is FASTA (plain, gzip, bgzip), GenBank, or - for standard input. The memory is carried from the first base of
+    a sequence to the last, at constant RAM. A run that was stopped goes on where it was.
+
+    \b
+    titans-seq embed ecoli.fa.gz --model runs/ecoli --window 4096 --stride 2048 -o windows.parquet
+    titans-seq embed ecoli.fa.gz --model runs/ecoli --regions genes.bed --strand region -o genes.npy
+    titans-seq embed contigs.fa --model runs/ecoli --per-sequence --pool attention -o contigs.parquet
+
+    \b
+    --context 0       a region's first base has nothing before it
+    --context 10k     at least 10,000 and less than 20,000 bases before it (all, near the start); costs two passes
+    --context contig  all of its sequence before it
+    """
+    from importlib import import_module
+
+    from titans_seq.cli.talk import Talk
+
+    pipeline = import_module("titans_seq.pipelines.embed")
+    chosen = tuple(name for name in (chroms or "").split(",") if name)
+    with Talk(quiet=bool(ctx.find_root().params.get("quiet"))) as talk:
+        done = pipeline.run(
+            genomes, model=model, out=out, options=pipeline.EmbedOptions(chroms=chosen, **options), watch=talk.watch
+        )
+    click.echo(f"{done['out']}: {done['regions']:,} vectors of {done['width']}, {done['bases']:,} bases read")

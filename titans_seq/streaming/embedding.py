@@ -1,0 +1,227 @@
+"""One vector per region of a genome: units of work, read by several threads, pooled and written as they end.
+
+Everything that is long-lived is in the work folder; RAM holds one call of the model, the memory of the rows, and the
+regions that are open.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from threading import Event, Lock
+from typing import Any
+
+import torch
+
+from titans_seq.genomics import Genome
+from titans_seq.genomics.intervals import Intervals
+from titans_seq.streaming.model import DnaModel
+from titans_seq.streaming.pool import Pool, Pooled
+from titans_seq.streaming.reader import PassageReader
+from titans_seq.streaming.session import Session
+from titans_seq.streaming.units import Pace, Reading, Unit, units
+from titans_seq.streaming.work_folder import WorkFolder
+from titans_seq.tasks import NextBase
+
+CHECKPOINT_SECONDS = 60.0
+Watch = Callable[[str, float, float, str], None]
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """What is to be computed.
+
+    Attributes
+    ----------
+    model, genome, regions
+        What reads, what is read, and what gets a vector.
+    reading
+        Strand, context, gaps.
+    pool
+        One of `titans_seq.streaming.pool.POOLS`.
+    layer
+        As of `Session`.
+    """
+
+    model: DnaModel
+    genome: Genome
+    regions: Intervals
+    reading: Reading
+    pool: str = "mean"
+    layer: int = -1
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.model.task.parameters()).device
+
+    @property
+    def width(self) -> int:
+        """Numbers in a vector."""
+        return self.model.task.encoder.d_model
+
+    @property
+    def slots(self) -> int:
+        """Vectors kept for each region: one for each strand that reads it."""
+        return 2 if self.reading.strand == "both" else 1
+
+    def units(self) -> Iterator[Unit]:
+        """The units of work, always the same."""
+        return units(self.genome, self.regions, reading=self.reading, pace=Pace.of(self.device))
+
+    @cached_property
+    def tokens(self) -> int:
+        """Bases that are read in all."""
+        return sum(len(unit) for unit in self.units())
+
+
+def embed(
+    job: Embedding,
+    work: WorkFolder,
+    *,
+    threads: int = 1,
+    watch: Watch = lambda stage, done, total, note: None,
+) -> None:
+    """Read every unit that is not done and put the vectors of its regions into the work folder."""
+    progress = _Progress(job.tokens, watch)
+    stop, turn, todo = Event(), Lock(), job.units()
+
+    def next_unit() -> Unit | None:
+        with turn:
+            for unit in todo:
+                if unit.number not in work.done:
+                    return unit
+                progress.skip(len(unit))
+            return None
+
+    def worker(task: NextBase) -> None:
+        torch.set_num_threads(1)
+        while not stop.is_set() and (unit := next_unit()) is not None:
+            _read_unit(job, task, unit, work, progress, stop)
+
+    if threads == 1 or job.device.type != "cpu":
+        while (unit := next_unit()) is not None:
+            _read_unit(job, job.model.task, unit, work, progress, stop)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        futures = [pool.submit(worker, _twin(job.model.task)) for _ in range(threads)]
+        try:
+            for future in futures:
+                future.result()
+        except BaseException:
+            stop.set()
+            raise
+
+
+def seconds_ahead(job: Embedding, *, threads: int) -> tuple[float, float]:
+    """About how long the whole will take, and bases per second, from two calls of the model on this machine."""
+    pace = Pace.of(job.device)
+    tokens = torch.arange(min(pace.call, 4096)) % 4
+    session = Session(job.model, layer=job.layer)
+    session.feed(tokens)
+    start = time.perf_counter()
+    session.feed(tokens)
+    rate = len(tokens) / (time.perf_counter() - start) * (threads if job.device.type == "cpu" else pace.rows / 4)
+    return job.tokens / rate, rate
+
+
+def _twin(task: NextBase) -> NextBase:
+    """The same model for another thread: modules of its own, since readings are tapped there, but shared weights."""
+    shared = itertools.chain(task.parameters(), task.buffers())
+    return copy.deepcopy(task, memo={id(tensor): tensor for tensor in shared})
+
+
+def _read_unit(job: Embedding, task: NextBase, unit: Unit, work: WorkFolder, progress: _Progress, stop: Event) -> None:
+    """Read a unit to its end, or until ``stop``; note now and then where it stands."""
+    reader = PassageReader(
+        task, job.genome, unit.passages, rows=unit.rows, layer=job.layer, call=Pace.of(job.device).call
+    )
+    pools: dict[int, Pool] = {}
+    found = work.load(unit.number)
+    if found is not None:
+        _restore(job, unit, reader, pools, *found)
+        progress.skip(reader.tokens_done)
+    slot, noted, before = _slot(job, unit), time.monotonic(), reader.tokens_done
+    while (parts := reader.step()) is not None:
+        for part in parts:
+            pool = pools.get(part.number) or pools.setdefault(part.number, _pool(job, unit, part.number))
+            _put(work, slot, unit, part.number, pool.add(part))
+            if part.ends:
+                _put(work, slot, unit, part.number, pools.pop(part.number).finish())
+        progress.add(reader.tokens_done - before)
+        before = reader.tokens_done
+        if stop.is_set() or time.monotonic() - noted > CHECKPOINT_SECONDS:
+            work.save(unit.number, *_state(reader, pools))
+            noted = time.monotonic()
+            if stop.is_set():
+                return
+    for number, passage in enumerate(unit.passages):
+        if not len(passage):
+            _put(work, slot, unit, number, _pool(job, unit, number).finish())
+    work.finish(unit.number)
+
+
+def _slot(job: Embedding, unit: Unit) -> int:
+    return int(job.slots == 2 and unit.passages[0].strand == "-")
+
+
+def _pool(job: Embedding, unit: Unit, number: int) -> Pool:
+    rows = unit.regions[number]
+    return Pool(
+        job.pool, width=job.width, strand=unit.passages[number].strand, start=job.regions.start[rows],
+        end=job.regions.end[rows],
+    )  # fmt: skip
+
+
+def _put(work: WorkFolder, slot: int, unit: Unit, number: int, pooled: list[Pooled]) -> None:
+    for region, vector in pooled:
+        work.put(slot, int(unit.regions[number][region]), vector)
+
+
+def _state(reader: PassageReader, pools: dict[int, Pool]) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Tensors and JSON of a unit that is being read."""
+    tensors, cursor = reader.state()
+    named = {f"session/{name}": value for name, value in tensors.items()}
+    open_ones: dict[str, Any] = {}
+    for number, pool in pools.items():
+        named[f"pool/{number}"], open_ones[str(number)] = pool.state()
+    return named, {"reader": cursor, "pools": open_ones}
+
+
+def _restore(
+    job: Embedding, unit: Unit, reader: PassageReader, pools: dict[int, Pool], tensors: dict[str, torch.Tensor],
+    cursor: dict[str, Any],
+) -> None:  # fmt: skip
+    """The inverse of `_state`."""
+    own = {name.removeprefix("session/"): t for name, t in tensors.items() if name.startswith("session/")}
+    reader.restore(own, cursor["reader"])
+    for number, state in cursor["pools"].items():
+        pools[int(number)] = _pool(job, unit, int(number))
+        pools[int(number)].restore(tensors[f"pool/{number}"], state)
+
+
+class _Progress:
+    """Bases done over all threads, and how fast this process reads them."""
+
+    def __init__(self, total: int, watch: Watch) -> None:
+        self.total, self.watch = total, watch
+        self.done = self.read = 0
+        self.start = time.monotonic()
+        self._lock = Lock()
+
+    def skip(self, tokens: int) -> None:
+        """Count what an earlier process read."""
+        self.done += tokens
+
+    def add(self, tokens: int) -> None:
+        """Count what was read now."""
+        with self._lock:
+            self.done += tokens
+            self.read += tokens
+            rate = self.read / max(time.monotonic() - self.start, 1e-9)
+            self.watch("embed", self.done, self.total, f"{rate:,.0f} bases/s")

@@ -1,0 +1,85 @@
+"""Open what `titans-seq train-regions` left: the labelling task and its decoder."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from titans_seq.config import TrainRegionsConfig, parse_config
+from titans_seq.config.load import read_mapping
+from titans_seq.errors import InputFileError
+from titans_seq.genomics.gene_weights import GeneWeights
+from titans_seq.genomics.labels import LabelScheme
+from titans_seq.genomics.open_frames import genetic_code
+from titans_seq.streaming.model import model_file
+from titans_seq.tasks.base_labels import BaseLabels
+from titans_seq.tasks.build_regions import build_base_labels
+from titans_seq.tasks.gene_calls import GeneCaller
+from titans_seq.tensor_files import load_tensors, load_weights, read_metadata
+
+
+@dataclass(frozen=True, slots=True)
+class RegionsModel:
+    """A trained labelling model.
+
+    Attributes
+    ----------
+    task
+        In evaluation mode, on the device asked for.
+    caller
+        Its decoder; None where genes are not put together.
+    config
+        What it was trained with.
+    path
+        The file that the weights came from.
+    """
+
+    task: BaseLabels
+    caller: GeneCaller | None
+    config: TrainRegionsConfig
+    path: Path
+
+    @property
+    def scheme(self) -> LabelScheme:
+        """What a base can be."""
+        return LabelScheme(self.config.labels.classes, self.config.labels.frames)
+
+
+def open_regions_model(path: Path, *, device: torch.device | str = "cpu") -> RegionsModel:
+    """Read a run of ``titans-seq train-regions``.
+
+    Raises
+    ------
+    InputFileError
+        No such run, not finished, of another kind, or not a model of ours.
+    """
+    file = model_file(path)
+    words = read_metadata(file)
+    text = words.get("config")
+    if text is None:
+        raise InputFileError(file, expected="weights written by titans-seq train-regions", found="no configuration")
+    kind = read_mapping(text, source=str(file)).get("pipeline")
+    if kind != "train_regions":
+        raise InputFileError(file, expected="a run of titans-seq train-regions", found=f"a run of {kind}")
+    config = parse_config(TrainRegionsConfig, text, source=str(file))
+    task = build_base_labels(config)
+    load_weights(task, load_tensors(file), where=file)
+    record = json.loads(words.get("decoder", "null"))
+    caller = None
+    if record is not None:
+        try:
+            weights = GeneWeights.from_json(record)
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputFileError(file, problem=f"its decoder cannot be read ({error})", hint="train again") from None
+        settings = config.labels
+        caller = GeneCaller(
+            LabelScheme(settings.classes, settings.frames),
+            genetic_code(settings.translation_table, starts=settings.start_codons or None),
+            weights,
+            config.decoder.min_length,
+            config.decoder.max_overlap,
+        )
+    return RegionsModel(task=task.to(device).eval(), caller=caller, config=config, path=file)
