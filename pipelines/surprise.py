@@ -33,8 +33,16 @@ from titans_seq.errors import ConfigError, unknown_name
 from titans_seq.genomics import N_TOKEN, Genome, open_genome
 from titans_seq.genomics.track_parts import TrackParts, group_contigs
 from titans_seq.genomics.tracks import BinMeans, Values, check_track, write_track
-from titans_seq.streaming import DnaModel, Part, Passage, in_blocks, open_dna_model, parse_context, read_passages
-from titans_seq.streaming.passages import passage
+from titans_seq.streaming import (
+    DnaModel,
+    Part,
+    Passage,
+    in_blocks,
+    open_dna_model,
+    parse_context,
+    read_passages,
+    whole_contig,
+)
 from titans_seq.streaming.session_file import model_hash
 from titans_seq.training.runtime import choose_runtime
 
@@ -170,15 +178,17 @@ def _carried(job: SurpriseJob, contig: str) -> Iterator[Passage]:
 
 
 def _windows(job: SurpriseJob, contig: str) -> Iterator[Passage]:
-    """Windows of a contig, each with the memory begun afresh a little before it; counted in reading order."""
-    settings, length = job.model.config.evaluation, job.genome.contig(contig).length
+    """Windows of a contig in reading order, each with the memory begun afresh a little before it."""
+    settings = job.model.config.evaluation
     for strand in job.strands:
-        for begin in range(0, length, settings.window):
-            first, last = max(0, begin - max(settings.lead_in, 1)), min(begin + settings.window, length)
-            forward = strand == "+"
-            ahead = (first, last) if forward else (length - last, length - first)
-            keep = (begin, last) if forward else (length - last, length - begin)
-            yield passage(job.genome, contig, *ahead, strand=strand, gap_reset=job.gap_reset, keep=keep)
+        for start, end in whole_contig(job.genome, contig, strand=strand, gap_reset=job.gap_reset).stretches:
+            for begin in range(0, end - start, settings.window):
+                first, last = max(0, begin - max(settings.lead_in, 1)), min(begin + settings.window, end - start)
+                if strand == "+":
+                    read, keep = (start + first, start + last), (start + begin, start + last)
+                else:
+                    read, keep = (end - last, end - first), (end - last, end - begin)
+                yield Passage(contig, strand, (read,), keep)
 
 
 def _counter(total: int, watch: Watch) -> Callable[[int], None]:
