@@ -7,7 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from safetensors import SafetensorError
 
+from titans_seq import tensor_files
 from titans_seq.errors import InputFileError, OutputError
 from titans_seq.files import read_json, replacing, write_json, write_text
 from titans_seq.tasks import NextBase
@@ -78,3 +81,14 @@ def test_the_share_of_bases_seen_before(inverted: bool) -> None:
     tokens[850:950] = 3 - copy[::-1] if inverted else copy
     share = seen_share([("x", 800, 1000)], [("x", 0, 800)], lambda name, start, end: tokens[start:end])
     assert 100 / 200 <= share < 104 / 200
+
+
+def test_tensors_on_a_full_disk_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(tensor_files, "save_file", full)
+    with pytest.raises(OutputError, match=r"x\.safetensors: the disk is full; free some space and continue") as caught:
+        tensor_files.save_tensors(tmp_path / "x.safetensors", {"a": torch.zeros(2)})
+    assert "safetensors: " not in str(caught.value).split(": ", 1)[1]
+    assert list(tmp_path.iterdir()) == []

@@ -30,6 +30,8 @@ def replacing(path: Path) -> Iterator[Path]:
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
+    except OutputError:
+        raise
     except OSError as error:
         raise write_error(path, error) from None
     finally:

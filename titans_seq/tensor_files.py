@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from errno import ENOSPC
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from titans_seq.errors import InputFileError, OutputError, StateMismatchError
-from titans_seq.files import replacing
+from titans_seq.errors import InputFileError, StateMismatchError
+from titans_seq.files import replacing, write_error
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], *, metadata: Mapping[str, str] | None = None) -> None:
@@ -20,7 +21,9 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], *, metadata: Mapping
         try:
             save_file(plain, temporary, metadata=dict(metadata or {}))
         except SafetensorError as error:
-            raise OutputError(f"{path}: cannot be written ({error}); is the disk full?") from None
+            # safetensors hands the number of the operating system on as words only
+            code = ENOSPC if "No space left" in str(error) else 0
+            raise write_error(path, OSError(code, str(error))) from None
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
