@@ -91,7 +91,7 @@ class Strand:
     ) -> Strand:
         """Find the candidates and their columns."""
         frames = open_frames(tokens, code, min_length=min_length, partial=partial)
-        return cls(tokens, frames, candidate_columns(tokens, frames, scores))
+        return cls(tokens, frames, candidate_columns(tokens, frames, scores, code.stops))
 
     @cached_property
     def start_columns(self) -> Matrix:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from titans_seq.genomics.alphabet import Tokens
+from titans_seq.genomics.alphabet import Tokens, encode
 from titans_seq.genomics.codon_scores import StrandScores
 from titans_seq.genomics.open_frames import OpenFrames
 
@@ -26,11 +27,14 @@ NEIGHBOURS: Final = len(_SAME) + len(_OTHER) + 1
 """Columns of :func:`neighbour_columns`."""
 
 
-def candidate_columns(tokens: Tokens, frames: OpenFrames, scores: StrandScores) -> dict[str, npt.NDArray[np.float64]]:
+def candidate_columns(
+    tokens: Tokens, frames: OpenFrames, scores: StrandScores, stops: Sequence[str]
+) -> dict[str, npt.NDArray[np.float64]]:
     """The named columns, float64 [K] each.
 
     ``coding`` and ``before`` sum the clipped frame score over the candidate and over `BEFORE` bases in front of it (per
-    hundred bases); ``mean`` is per base; ``first`` covers its first 60 bases; ``length`` is log(bases / 300).
+    hundred bases); ``mean`` is per base; ``first`` covers its first 60 bases; ``length`` is the log of
+    the stops that as many codons of random letters would hold: where G and C are few, a long open frame says more.
     """
     phase = frames.start % 3
     sums = np.zeros((3, tokens.size + 1))
@@ -50,9 +54,17 @@ def candidate_columns(tokens: Tokens, frames: OpenFrames, scores: StrandScores) 
         "start": np.where(opened, 0.0, np.clip(scores.start[frames.start], -20, 20)),
         "GTG": np.where(opened, 0.0, letter == 2),
         "TTG": np.where(opened, 0.0, letter == 3),
-        "length": np.log(bases / 300),
+        "length": np.log(bases / 3 * _stop_rate(tokens, stops)),
         "open": (opened | frames.open_end).astype(np.float64),
     }
+
+
+def _stop_rate(tokens: Tokens, stops: Sequence[str]) -> float:
+    """-log(1 - p), with p the chance that three random letters of this composition are a stop codon."""
+    counts = np.bincount(tokens, minlength=5)[:4] + 1.0
+    share = counts / counts.sum()
+    p = sum(float(np.prod(share[encode(codon)])) for codon in stops)
+    return -float(np.log1p(-p))
 
 
 def neighbour_columns(start: Ints, *, before_same: Ints, before_other: Ints) -> Matrix:

@@ -1,7 +1,7 @@
 """The decoder's few weights, and how they are learned from annotated frames by two small convex problems.
 
-    which start   P(start k | frame has a gene)  = softmax over the frame's candidates of  x_k . a      (conditional logit)
-    whether       P(frame has a gene)            = sigmoid(z . b),  z at the most probable start        (logistic)
+    which start   P(start k | frame has a gene)  = softmax over its candidates of  x_k . a     (conditional logit)
+    whether       P(frame has a gene)            = sigmoid(z . b),  z at the likeliest start   (logistic)
 
 Both are fitted by Newton's method with a ridge, in a second or less.
 """
@@ -104,7 +104,7 @@ def fit_choices(parts: Sequence[Choices], *, ridge: float = 1.0, steps: int = 25
         np.add.at(mean, group, p[:, None] * columns)
         gradient = columns[chosen].sum(0) - mean.sum(0) - ridge * weights
         hessian = (columns * p[:, None]).T @ columns - mean.T @ mean + ridge * np.eye(size)
-        step = _limited(np.linalg.solve(hessian, gradient))
+        step = _limited(np.linalg.solve(hessian, gradient).astype(np.float64))
         weights = weights + step
         if np.abs(step).max() < 1e-6:
             break
@@ -118,7 +118,7 @@ def fit_logistic(columns: Matrix, truth: npt.NDArray[np.bool_], *, ridge: float 
         p = 1 / (1 + np.exp(-np.clip(columns @ weights, -40, 40)))
         gradient = columns.T @ (truth - p) - ridge * weights
         hessian = (columns * (p * (1 - p))[:, None]).T @ columns + ridge * np.eye(weights.size)
-        step = _limited(np.linalg.solve(hessian, gradient))
+        step = _limited(np.linalg.solve(hessian, gradient).astype(np.float64))
         weights = weights + step
         if np.abs(step).max() < 1e-6:
             break

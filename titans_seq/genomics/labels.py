@@ -19,6 +19,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -254,7 +255,7 @@ def introns(features: Features) -> list[Transcript]:
     found = []
     for transcript in transcripts(features, kind):
         parts = transcript.parts
-        gaps = [(left[1], right[0]) for left, right in zip(parts, parts[1:], strict=False) if right[0] > left[1]]
+        gaps = [(left[1], right[0]) for left, right in pairwise(parts) if right[0] > left[1]]
         found += [Transcript(transcript.row, transcript.strand, (gap,), (-1,)) for gap in gaps]
     return found
 

@@ -21,7 +21,7 @@ from titans_seq.genomics.alphabet import N_TOKEN, Tokens, encode
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
-USUAL_STARTS: Final = ("ATG", "GTG", "TTG")
+USUAL_STARTS: Final[tuple[str, ...]] = ("ATG", "GTG", "TTG")
 """Starts looked for unless told otherwise, as far as the table allows them; others begin one gene in a thousand."""
 
 

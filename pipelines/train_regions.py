@@ -1,0 +1,123 @@
+"""Train a network that labels every base of both strands, fit its decoder, score what was held out, write a report.
+
+Question: which bases are CDS, tRNA, rRNA ... (or any feature types of yours), and, for genes without introns, where
+does each gene begin and end?
+
+Inputs: genomes with their annotations (FASTA + GFF3, GTF or BED; or GenBank), one pair or several.
+Outputs, in the run folder: ``config.yaml run.json metrics.csv checkpoint/ model.safetensors report.json report.html``
+and pictures. `titans-seq annotate` reads ``model.safetensors``.
+Launch: ``titans-seq train-regions ecoli.fa.gz ecoli.gff3.gz --classes CDS,tRNA,rRNA --minutes 10``
+Cost: the budget, plus one pass over the held-out part for each arm; figures by machine are in LOG.md.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from titans_seq.config import TrainRegionsConfig
+from titans_seq.errors import StateMismatchError
+from titans_seq.streaming.regions import open_regions_model
+from titans_seq.tasks.base_labels import BaseLabels
+from titans_seq.tasks.build_regions import build_base_labels
+from titans_seq.tasks.gene_calls import ContigScores
+from titans_seq.training.budget import plan_budget
+from titans_seq.training.loop import Fitting, Progress, fit
+from titans_seq.training.regions_baselines import hexamer_genes, kmer_regression, majority
+from titans_seq.training.regions_evaluate import ARMS, ArmScores, class_truth, fit_caller, gene_table, score_arm
+from titans_seq.training.regions_job import RegionsJob, prepare
+from titans_seq.training.regions_report import build_report, save_model, write_report
+from titans_seq.training.regions_streams import LabelledStreams
+from titans_seq.training.report import read_report, report_text
+from titans_seq.training.run_folder import begin_run, removed_if_barren
+from titans_seq.training.runtime import Runtime, choose_runtime
+
+__all__ = ["prepare", "report_text", "run"]
+
+_log = logging.getLogger(__name__)
+
+Watch = Callable[[str, float, float, str], None]
+
+
+def run(job: RegionsJob, *, watch: Watch = lambda stage, done, total, note: None) -> dict[str, Any]:
+    """Train, fit the decoder, score and write; gives what ``report.json`` holds."""
+    if job.resume and (job.out / "report.json").exists():
+        _log.info("%s is finished", job.out)
+        return read_report(job.out)
+    runtime = choose_runtime(job.config.run)
+    task = build_base_labels(job.config)
+    if job.start is not None:
+        begin_with(task, job.start, job.config)
+    if not job.resume:
+        begin_run(job.out, job.config, job.inputs)
+    with nullcontext() if job.resume else removed_if_barren(job.out):
+        progress = train(job, task, runtime=runtime, watch=watch)
+    task.eval()
+    caller = fit_caller(job, task, watch=watch) if job.decode else None
+    save_model(job, task, caller)
+    arms: dict[str, ArmScores] = {}
+    carried: list[ContigScores] = []
+    for arm in ARMS if job.config.model.memory != "none" else ("carried",):
+        arms[arm], scores = score_arm(job, task, caller, arm, watch=watch)
+        carried = carried or scores
+    report = build_report(
+        job, task=task, progress=progress, runtime=runtime, arms=arms, **baselines(job, decode=caller is not None)
+    )
+    write_report(job, report, task=task, arms=arms, scores=carried, caller=caller)
+    _log.info("report: %s", job.out / "report.html")
+    return report
+
+
+def train(job: RegionsJob, task: BaseLabels, *, runtime: Runtime, watch: Watch) -> Progress:
+    """Train until the budget is spent, from the run's checkpoint if it has one."""
+    settings = job.config.blocks
+    streams = LabelledStreams(
+        job.genome,
+        job.parts.train,
+        job.tracks,
+        rows=settings.rows,
+        length=settings.length,
+        margin=settings.margin,
+        gap_reset=settings.gap_reset,
+        seed=job.config.run.seed,
+    )
+    accumulate = job.config.optimiser.accumulate
+    fitting = Fitting(
+        folder=job.out,
+        budget=plan_budget(job.config.budget, segments_per_epoch=streams.segments_per_epoch, accumulate=accumulate),
+        optimiser=job.config.optimiser,
+        run=job.config.run,
+        watch=watch,
+        command="titans-seq train-regions --resume --out",
+    )
+    return fit(task, streams, fitting=fitting, runtime=runtime)
+
+
+def begin_with(task: BaseLabels, path: Path, config: TrainRegionsConfig) -> None:
+    """Start from the weights of another run of the same shape."""
+    model = open_regions_model(path)
+    own = (config.model, config.letters, config.labels.classes, config.labels.frames)
+    other = (model.config.model, model.config.letters, model.config.labels.classes, model.config.labels.frames)
+    if own != other:
+        raise StateMismatchError(
+            f"{path}: its model, letters or classes differ from this preset's; copy its config.yaml"
+        )
+    task.load_state_dict(model.task.state_dict())
+
+
+def baselines(job: RegionsJob, *, decode: bool) -> dict[str, Any]:
+    """The cheap labellers: rows of bases by name, and the genes of the plain scorer."""
+    truth = np.concatenate([class_truth(job, stretch).ravel() for stretch in job.parts.valid])
+    rows = {"majority": majority(job, truth)}
+    windows = job.config.evaluation.baseline_windows
+    if windows:
+        rows["k-mer regression"] = kmer_regression(job, windows=windows, seed=job.config.run.seed)
+    hexamers = None
+    if decode:
+        hexamers = gene_table(job.parts.valid, hexamer_genes(job), job.genes, job.config.evaluation.min_gene)
+    return {"baselines": rows, "hexamers": hexamers}

@@ -1,0 +1,232 @@
+"""Score a labelling model on the held-out part: base by base in every arm, and gene by gene."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from titans_seq.errors import RangeError
+from titans_seq.genomics import Genome, Stretch
+from titans_seq.genomics.gene_decoder import Gene, fit_weights
+from titans_seq.genomics.gene_weights import GeneWeights
+from titans_seq.metrics.genes import (
+    GeneScores,
+    Interval,
+    binary_scores,
+    class_scores,
+    coding_track,
+    compare_genes,
+    confusion,
+)
+from titans_seq.tasks.base_labels import BaseLabels
+from titans_seq.tasks.gene_calls import ContigScores, GeneCaller, known_genes
+from titans_seq.tasks.label_scan import Arm, read_ahead, scan
+from titans_seq.training.regions_job import ContigGenes, RegionsJob
+
+_log = logging.getLogger(__name__)
+
+Watch = Callable[[str, float, float, str], None]
+ARMS: tuple[Arm, ...] = ("carried", "reset", "off")
+FEWEST = 20
+"""Genes below which the decoder's weights are not fitted."""
+
+
+@dataclass
+class ArmScores:
+    """What one arm reached.
+
+    Attributes
+    ----------
+    classes
+        Rows of `titans_seq.metrics.genes.class_scores`.
+    pairs
+        Confusion of classes, truth by row.
+    genes
+        The decoder's genes against the annotated ones; None where nothing is decoded.
+    coding
+        Agreement of the decoded genes with the annotation base by base, both strands.
+    seconds
+        Of scoring.
+    """
+
+    classes: list[dict[str, Any]]
+    pairs: NDArray[np.int64]
+    genes: GeneScores | None = None
+    coding: dict[str, float | None] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """For a report."""
+        return {
+            "classes": self.classes,
+            "confusion": self.pairs.tolist(),
+            "genes": None if self.genes is None else self.genes.to_json(),
+            "coding": self.coding,
+            "seconds": round(self.seconds, 1),
+        }
+
+
+def score_stretch(
+    task: BaseLabels,
+    genome: Genome,
+    stretch: Stretch,
+    *,
+    length: int,
+    arm: Arm,
+    carry_bases: int | None = 0,
+    watch: Watch = lambda stage, done, total, note: None,
+) -> ContigScores:
+    """Scores of one stretch; with ``carried``, the memory has read `carry_bases` in front of it (None: all)."""
+    state = None
+    if arm == "carried" and carry_bases != 0:
+        first = 0 if carry_bases is None else max(stretch.start - carry_bases, 0)
+        first += (stretch.start - first) % length  # whole blocks
+        ahead = genome.tokens(stretch.contig, first, stretch.start)
+        state = read_ahead(task, ahead, length=length) if ahead.size else None
+    done = 0
+
+    def count(read: int) -> None:
+        nonlocal done
+        done += read
+        watch(f"scoring {arm}", done, len(stretch), f"{done:,} of {len(stretch):,} bases")
+
+    tokens = genome.tokens(stretch.contig, stretch.start, stretch.end)
+    blocks = scan(task, tokens, length=length, arm=arm, state=state, progress=count)
+    return ContigScores.gather(blocks, length=len(stretch), n_states=task.n_states)
+
+
+def draft_caller(job: RegionsJob) -> GeneCaller:
+    """A caller whose weights are still to be learned."""
+    empty = np.zeros(0)
+    settings = job.config.decoder
+    return GeneCaller(
+        job.scheme, job.code, GeneWeights(empty, empty, empty, empty), settings.min_length, settings.max_overlap
+    )
+
+
+def fit_caller(job: RegionsJob, task: BaseLabels, *, watch: Watch) -> GeneCaller:
+    """Learn the decoder's weights on the part kept for it.
+
+    Raises
+    ------
+    RangeError
+        Too few annotated genes there.
+    """
+    caller = draft_caller(job)
+    known, count = [], 0
+    for stretch in job.parts.fit:
+        genes = job.genes[stretch.contig].whole
+        count += sum(stretch.start <= start and end <= stretch.end for start, end, _ in genes)
+        scores = score_stretch(task, job.genome, stretch, length=job.config.blocks.length, arm="carried", watch=watch)
+        known += known_genes(job.genome, stretch, scores, genes, caller)
+    if count < FEWEST:
+        raise RangeError(
+            f"the part kept for the decoder holds {count} genes, expected {FEWEST} or more; raise "
+            "split.decoder_fraction, set it to 0, or give labels.decode=none"
+        )
+    _log.info("decoder: weights learned from %d genes", count)
+    return caller.with_weights(fit_weights(known, max_overlap=caller.max_overlap))
+
+
+def score_arm(
+    job: RegionsJob, task: BaseLabels, caller: GeneCaller | None, arm: Arm, *, watch: Watch
+) -> tuple[ArmScores, list[ContigScores]]:
+    """Score the held-out part in one arm."""
+    began = time.monotonic()
+    scores = [
+        score_stretch(
+            task, job.genome, stretch, length=job.config.blocks.length, arm=arm,
+            carry_bases=job.config.evaluation.carry_bases, watch=watch,
+        )
+        for stretch in job.parts.valid
+    ]  # fmt: skip
+    names = ("none", *job.scheme.classes)
+    truth = np.concatenate([class_truth(job, stretch).ravel() for stretch in job.parts.valid])
+    found = np.concatenate([class_found(part, job).ravel() for part in scores])
+    result = ArmScores(class_scores(truth, found, names), confusion(truth[truth >= 0], found[truth >= 0], len(names)))
+    if caller is not None:
+        called = [
+            caller.genes(job.genome.tokens(s.contig, s.start, s.end), part)
+            for s, part in zip(job.parts.valid, scores, strict=True)
+        ]
+        result.genes, result.coding = gene_table(
+            job.parts.valid, [as_intervals(genes) for genes in called], job.genes, job.config.evaluation.min_gene
+        )
+    result.seconds = time.monotonic() - began
+    return result, scores
+
+
+def gene_table(
+    stretches: Sequence[Stretch],
+    called: Sequence[Sequence[Interval]],
+    annotated: Mapping[str, ContigGenes],
+    min_length: int,
+) -> tuple[GeneScores, dict[str, float | None]]:
+    """Compare genes called on stretches (in their own coordinates) with those annotated whole inside them."""
+    found: list[Interval] = []
+    wanted: list[Interval] = []
+    others: list[Interval] = []
+    counts = np.zeros(4, dtype=np.int64)
+    shift = 0
+    for stretch, genes in zip(stretches, called, strict=True):
+        known = annotated[stretch.contig]
+        inside = _inside(known.whole, stretch)
+        # Stretches are laid end to end, so that genes of different contigs are different genes.
+        found += [(start + shift, end + shift, strand) for start, end, strand in genes]
+        wanted += [
+            (start - stretch.start + shift, end - stretch.start + shift, strand) for start, end, strand in inside
+        ]
+        others += [
+            (start - stretch.start + shift, end - stretch.start + shift, strand)
+            for start, end, strand in (*known.others, *known.whole)
+            if start < stretch.end and end > stretch.start
+        ]
+        truth = coding_track(_clipped((*known.whole, *known.others), stretch), stretch.start, stretch.end)
+        guess = coding_track(genes, 0, len(stretch))
+        counts += confusion(truth, guess, 2).ravel()
+        shift += len(stretch)
+    rest, wrong, missed, hit = counts.tolist()
+    scores = compare_genes(found, wanted, also_right=others, min_length=min_length)
+    return scores, binary_scores(hit, wrong, missed, rest)
+
+
+def as_intervals(genes: Iterable[Gene]) -> list[Interval]:
+    """Where genes are."""
+    return [(gene.start, gene.end, gene.strand) for gene in genes]
+
+
+def class_truth(job: RegionsJob, stretch: Stretch) -> NDArray[np.int8]:
+    """Class number of each base and strand, -1 where it does not count."""
+    states = job.tracks[stretch.contig].states[:, stretch.start : stretch.end]
+    table = np.array([*job.scheme.class_of_state, -1], dtype=np.int8)
+    return table[states]
+
+
+def class_found(scores: ContigScores, job: RegionsJob) -> NDArray[np.int8]:
+    """The most probable class: states of a class count together."""
+    classes = np.array(job.scheme.class_of_state)
+    sums = [scores_of(scores, np.flatnonzero(classes == number)) for number in range(len(job.scheme.classes) + 1)]
+    return np.argmax(np.stack(sums), axis=0).astype(np.int8)
+
+
+def scores_of(scores: ContigScores, states: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Probability of any of some neighbouring states."""
+    return scores.probability(range(int(states[0]), int(states[-1]) + 1))
+
+
+def _inside(genes: Iterable[Interval], stretch: Stretch) -> list[Interval]:
+    return [gene for gene in genes if stretch.start <= gene[0] and gene[1] <= stretch.end]
+
+
+def _clipped(genes: Iterable[Interval], stretch: Stretch) -> list[Interval]:
+    return [
+        (max(start, stretch.start), min(end, stretch.end), strand)
+        for start, end, strand in genes
+        if start < stretch.end and end > stretch.start and strand
+    ]
