@@ -26,6 +26,7 @@ COMMANDS = (
     "audit-splits",
     "embed",
     "surprise",
+    "detect",
     "report",
     "presets",
     "doctor",
