@@ -21,7 +21,7 @@ from typing import Any
 from titans_seq.genomics import BaseStreams
 from titans_seq.tasks import NextBase
 from titans_seq.tasks.build import build_next_base
-from titans_seq.training.arms import ARMS
+from titans_seq.training.arms import arms_of
 from titans_seq.training.baselines import markov_bits_held
 from titans_seq.training.budget import plan_budget
 from titans_seq.training.dna_job import DnaJob, prepare
@@ -48,6 +48,8 @@ def run(job: DnaJob, *, watch: Watch = lambda stage, done, total, note: None) ->
     runtime = choose_runtime(job.config.run)
     task = build_next_base(job.config)
     streams = build_streams(job, border=task.encoder.border)
+    if task.mixing is not None:
+        task.mixing.expected = streams.longest
     if not job.resume and runtime.ranks.writes:
         begin_run(job.out, job.config, job.inputs)
     with nullcontext() if job.resume or not runtime.ranks.writes else removed_if_barren(job.out):
@@ -99,7 +101,8 @@ def evaluate(job: DnaJob, task: NextBase, progress: Progress, *, runtime: Runtim
     """Score the held-out part in every arm and by every baseline; write the report."""
     settings, held = job.config.evaluation, job.held()
     score = partial(score_arms, task, held, job.genome.tokens, settings=settings, device=runtime.device)
-    arms, seconds = score(arms=ARMS if job.config.model.memory != "none" else ("carried",), watch=watch)
+    kinds = arms_of(neural=job.config.model.memory != "none", table=task.mixing is not None)
+    arms, seconds = score(arms=kinds, watch=watch)
     save_bits(job, arms)
     baselines = markov_bits_held(job.genome, held, orders=settings.markov_orders, watch=watch)
     report = build_report(

@@ -23,6 +23,7 @@ import click
 @click.option("--precision", help="auto, float32 or bfloat16.")
 @click.option("--seed", type=int, help="Seed of the weights and of the order of the streams.")
 @click.option("--gap-reset", type=int, help="A longer run of N ends a stream.")
+@click.option("--table-mb", type=float, help="Most memory for the table of a stream, in MB; 0 leaves it out.")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Set any key of the preset.")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out.")
 @click.pass_context
@@ -78,6 +79,7 @@ def _flags_as_overrides(options: dict[str, Any]) -> list[str]:
         ("precision", "run.precision"),
         ("seed", "run.seed"),
         ("gap_reset", "streams.gap_reset"),
+        ("table_mb", "table.megabytes"),
     ):
         if options[flag] is not None:
             overrides.append(f"{key}={json.dumps(options[flag])}")

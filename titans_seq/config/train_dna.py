@@ -15,6 +15,7 @@ from titans_seq.config.sections import (
     SplitSection,
     StreamsSection,
 )
+from titans_seq.config.table import TableSection
 
 
 class TrainDnaConfig(Section):
@@ -26,6 +27,7 @@ class TrainDnaConfig(Section):
     pipeline: Literal["train_dna"]
     model: EncoderSection
     input: InputSection = InputSection()
+    table: TableSection = TableSection()
     streams: StreamsSection = StreamsSection()
     split: SplitSection = SplitSection()
     optimiser: OptimiserSection = OptimiserSection()

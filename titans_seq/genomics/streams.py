@@ -117,6 +117,11 @@ class BaseStreams:
         return sum(part.end - part.start for part in self._parts) * (2 if self._both else 1)
 
     @property
+    def longest(self) -> int:
+        """Bases of the longest piece of this epoch's plan: the most that a row reads between two resets."""
+        return max(piece.end - piece.start for piece in self._plan)
+
+    @property
     def segments_per_epoch(self) -> int:
         """About how many segments one epoch takes."""
         return max(1, round(self._row_segments() / self._batch))

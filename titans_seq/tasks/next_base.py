@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from titans_seq.models import Encoder, StreamState
 from titans_seq.tasks.base_context import UNKNOWN, BaseContext
+from titans_seq.tasks.mixing import MixingState, TableMixing
 from titans_seq.tasks.trainable import Cost, Units
 
 BITS_PER_NAT = 1 / log(2)
@@ -35,10 +36,13 @@ class NextBaseState:
         The last bases of each row, (B, tail_length) int64.
     encoder
         The encoder's own state.
+    mixing
+        The table's, where there is one; reading on changes it in place, see `fork`.
     """
 
     tail: Tensor
     encoder: StreamState
+    mixing: MixingState | None = None
 
     def detach(self) -> NextBaseState:
         """Cut the state from the graph: gradients stop here, the memory goes on."""
@@ -51,11 +55,19 @@ class NextBaseState:
         tail = torch.where(rows[:, None], torch.full_like(self.tail, UNKNOWN), self.tail)
         # An encoder without memory and attention carries nothing that could be reset.
         encoder = self.encoder.reset(rows) if self.encoder.tensors() else self.encoder
-        return NextBaseState(tail=tail, encoder=encoder)
+        if self.mixing is not None:
+            self.mixing.reset(rows)
+        return NextBaseState(tail=tail, encoder=encoder, mixing=self.mixing)
+
+    def fork(self) -> NextBaseState:
+        """Copy what reading changes in place, so that two continuations of this point do not meet."""
+        return replace(self, mixing=None if self.mixing is None else self.mixing.fork())
 
     def tensors(self) -> dict[str, Tensor]:
         """Name every tensor of the state, for a checkpoint; `NextBase.load_state` undoes it."""
         named = {f"encoder/{name}": value for name, value in self.encoder.tensors().items()}
+        if self.mixing is not None:
+            named |= {f"mixing/{name}": value for name, value in self.mixing.tensors().items()}
         return {"tail": self.tail, "position": torch.tensor(self.encoder.position), **named}
 
 
@@ -70,14 +82,19 @@ class NextBase(nn.Module):
         Maps tokens to (B, T, d_model).
     d_model
         Width of both.
+    mixing
+        An associative table beside the network, or none.
     """
 
     units: ClassVar[Units] = Units(targets="bases", score="bits_per_base", scale=BITS_PER_NAT, short="bits/base")
 
-    def __init__(self, *, encoder: Encoder, context: BaseContext, d_model: int) -> None:
+    def __init__(
+        self, *, encoder: Encoder, context: BaseContext, d_model: int, mixing: TableMixing | None = None
+    ) -> None:
         super().__init__()
         self.context = context
         self.encoder = encoder
+        self.mixing = mixing
         self.norm = nn.RMSNorm(d_model)
         self.head = nn.Linear(d_model, 4)
         nn.init.zeros_(self.head.weight)
@@ -107,8 +124,18 @@ class NextBase(nn.Module):
             mask = tokens < UNKNOWN
         tail = self.context.empty_tail(tokens.shape[0], device=tokens.device) if state is None else state.tail
         x, tail = self.context(tokens, tail)
-        y, encoder_state = self.encoder(x, state=None if state is None else state.encoder, mask=mask)
-        return self.head(self.norm(y)).float(), NextBaseState(tail=tail, encoder=encoder_state)
+        before = None if state is None else state.encoder
+        mixing = None if state is None else state.mixing
+        if self.mixing is None or self.mixing.off:
+            y, after = self.encoder(x, state=before, mask=mask)
+            return self.head(self.norm(y)).float(), NextBaseState(tail=tail, encoder=after, mixing=mixing)
+        mixing = mixing or self.mixing.initial_state(len(tokens), device=tokens.device)
+        experts, mixing = self.mixing.read(tokens, mask, mixing)
+        keep = self.mixing.kept_rows(tokens)
+        y, after = self.encoder(x + self.mixing.input(experts, keep), state=before, mask=mask)
+        y = self.norm(y)
+        logits = self.mixing.mix(self.head(y), y, experts, tokens=tokens, mask=mask, state=mixing, keep=keep)
+        return logits, NextBaseState(tail=tail, encoder=after, mixing=mixing)
 
     def cost(self, segment: Any, *, state: NextBaseState | None, device: torch.device) -> Cost:
         """Give the cost in nats of the base after each token of a segment (`titans_seq.genomics.Segment`)."""
@@ -128,7 +155,9 @@ class NextBase(nn.Module):
             n_layers=len(self.encoder.blocks),
             fingerprint=self.encoder.fingerprint(),
         )
-        return NextBaseState(tail=tensors["tail"], encoder=state.bind(self.encoder))
+        table = {name.removeprefix("mixing/"): value for name, value in tensors.items() if name.startswith("mixing/")}
+        mixing = self.mixing.load_state(table) if self.mixing is not None and table else None
+        return NextBaseState(tail=tensors["tail"], encoder=state.bind(self.encoder), mixing=mixing)
 
 
 def nats_per_base(logits: Tensor, targets: Tensor, target_mask: Tensor) -> Tensor:

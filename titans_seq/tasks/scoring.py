@@ -97,7 +97,10 @@ def score_pieces(
     waiting = iter(order)
     active: list[_Row | None] = [None] * min(rows, len(pieces))
     state: NextBaseState | None = None
-    was_training = task.training
+    was_training, mixing = task.training, task.mixing
+    expected = 0 if mixing is None else mixing.expected
+    if mixing is not None:
+        mixing.expected = max((piece.stop - piece.start for piece in pieces), default=1)
     task.eval()
     try:
         while True:
@@ -119,6 +122,8 @@ def score_pieces(
                 progress(read)
     finally:
         task.train(was_training)
+        if mixing is not None:
+            mixing.expected = expected
 
 
 def _begin(piece: Piece, costs: NDArray[np.float32]) -> _Row:

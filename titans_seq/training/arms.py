@@ -1,11 +1,15 @@
 """The arms of an evaluation: the same held-out bases and weights, cut into pieces in four ways.
 
-=========  ==========================================================================================
-carried    the memory has read the contig from its start, training part included
-within     the memory starts at the held-out part
-reset      the memory starts afresh in every window
-off        every read of the memory is zero
-=========  ==========================================================================================
+==========  ==========================================================================================
+carried     the memory has read the contig from its start, training part included
+within      the memory starts at the held-out part
+reset       the memory starts afresh in every window
+off         every read of the memory is zero
+table off   carried, but the table is silent: what the neural memory does alone
+neural off  carried, but every read of the neural memory is zero: what the table does alone
+==========  ==========================================================================================
+
+The memory is the neural one and the table together; the last two arms stand only where a model has both.
 
 All arms see the same local context: a window is read from a little before its first scored base. A run of unknown
 bases longer than ``gap_reset`` starts the memory afresh in every arm, as it does in training.
@@ -22,6 +26,9 @@ from numpy.typing import NDArray
 from titans_seq.tasks import Piece
 
 ARMS = ("carried", "within", "reset", "off")
+SHARES = ("table off", "neural off")
+TABLE_SILENT = ("off", "table off")
+NEURAL_SILENT = ("off", "neural off")
 
 Costs = NDArray[np.float32]
 
@@ -76,8 +83,14 @@ def pieces_of(
     A stretch 100 .. 300 of a contig with ``window=100, lead_in=10`` gives for ``reset`` the pieces
     ``90 .. 200 keep 100`` and ``190 .. 300 keep 200``, and for ``carried`` the piece ``0 .. 300 keep 100``.
     """
+
+    def carried(floor: int, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
+        return iter([(_from(floor, start, carry_bases), start, stop)])
+
     make: dict[str, Callable[[int, int, int], Iterator[tuple[int, int, int]]]] = {
-        "carried": lambda floor, start, stop: iter([(_from(floor, start, carry_bases), start, stop)]),
+        "carried": carried,
+        "table off": carried,
+        "neural off": carried,
         "within": lambda floor, start, stop: iter([(max(floor, start - 1), start, stop)]),
         "reset": lambda floor, start, stop: _windows(floor, start, stop, step=window, lead_in=lead_in),
         "off": lambda floor, start, stop: _windows(floor, start, stop, step=piece, lead_in=lead_in),
@@ -91,6 +104,13 @@ def pieces_of(
         ]
         for stretch in held
     ]
+
+
+def arms_of(*, neural: bool, table: bool) -> tuple[str, ...]:
+    """Name the arms that a model with these memories is scored in."""
+    if not neural and not table:
+        return ("carried",)
+    return (*ARMS, *SHARES) if neural and table else ARMS
 
 
 def gather(held: Held, pieces: Sequence[Piece], costs: Sequence[Costs]) -> Costs:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ import torch
 from titans_seq.config.sections import EvaluationSection
 from titans_seq.tasks import BITS_PER_NAT, NextBase, Piece, score_pieces
 from titans_seq.tasks.scoring import Fetch
-from titans_seq.training.arms import ARMS, Costs, Held, gather, pieces_of
+from titans_seq.training.arms import ARMS, NEURAL_SILENT, TABLE_SILENT, Costs, Held, gather, pieces_of
 
 _log = logging.getLogger(__name__)
 
@@ -72,7 +72,11 @@ def score_arms(
             done += read
             watch(f"scoring {arm}", done, total, f"{done:,} of {total:,} bases")
 
-        with task.encoder.memory_off() if arm == "off" else nullcontext():
+        with ExitStack() as silence:
+            if arm in NEURAL_SILENT:
+                silence.enter_context(task.encoder.memory_off())
+            if arm in TABLE_SILENT and task.mixing is not None:
+                silence.enter_context(task.mixing.silent())
             scored = score_pieces(
                 task,
                 flat,

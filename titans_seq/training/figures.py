@@ -24,6 +24,8 @@ COLOURS = {
     "within": "#3aa17e",
     "reset": "#d1495b",
     "off": "#8d6a9f",
+    "table off": "#e09f3e",
+    "neural off": "#5b8e7d",
     "baseline": "#7a7a7a",
     "line": "#1f4e79",
 }

@@ -18,6 +18,8 @@ ARM_NOTES = {
     "within": "memory carried within the held-out part",
     "reset": "memory reset every {window} bases",
     "off": "reads of the memory are zero",
+    "table off": "carried, without the table: the neural memory's share",
+    "neural off": "carried, without the neural memory: the table's share",
     "no memory": "an encoder without a memory",
 }
 

@@ -1,0 +1,279 @@
+"""The table beside the network: features at the encoder's input, and a mixture at the logits that learns while reading.
+
+With l_i the scores of the table's experts (`TableExperts`) and l_0 the network's own log-probabilities, all centred::
+
+    logits_t(a) = sum_i w_i,t l_i,t(a)
+    w_i,t = (W + dW)[i, confidence_i,t] + (V + dV)[situation_t, i] + (G h_t)_i + [i = 0]
+
+W, V and G are learned in training. dW and dV start at zero with every stream and are a memory of their own: a matrix
+with one-hot keys (which expert, how sure), written by gradient steps on what was predicted, that is by the delta rule::
+
+    dW[i, c] -= rate * sum_t [confidence_i,t = c] sum_a (p_t(a) - [a = s_{t+1}]) l_i,t(a)        at each chunk border
+
+and the same for dV. Predictions of a chunk use the weights of its border, so nothing depends on how a stream is cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from titans_seq.errors import StateMismatchError
+from titans_seq.memory.table import Table, TableSpec, TableState
+from titans_seq.tasks.table_experts import LEVELS, SITUATIONS, Experts, TableExperts
+
+DEFAULT_TOKENS = 1 << 22
+"""Length of stream that a table is laid out for when nobody says."""
+
+
+@dataclass(slots=True)
+class FastWeights:
+    """What the mixture has learned of a stream, and the chunk it has not learned from yet; changed in place.
+
+    Attributes
+    ----------
+    by_confidence, by_situation : (B, E x LEVELS) and (B, SITUATIONS x E)
+        dW and dV.
+    slope, where, situation : (B, chunk, E), (B, chunk, E), (B, chunk)
+        Gradients of the unfinished chunk and the weights they belong to.
+    last_scores, last_chance, last_where, last_situation
+        The prediction whose token has not come yet: (B, E, A), (B, A), (B, E), (B,).
+    """
+
+    by_confidence: Tensor
+    by_situation: Tensor
+    slope: Tensor
+    where: Tensor
+    situation: Tensor
+    last_scores: Tensor
+    last_chance: Tensor
+    last_where: Tensor
+    last_situation: Tensor
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All of it by name."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+@dataclass(frozen=True, slots=True)
+class MixingState:
+    """The table and the fast weights of parallel streams. Reading changes both in place; `fork` to go two ways.
+
+    Attributes
+    ----------
+    table, fast
+    position : tokens read when this state was handed out; an older state of the same streams is refused.
+    """
+
+    table: TableState
+    fast: FastWeights
+    position: int
+
+    def reset(self, rows: Tensor) -> None:
+        """Empty the rows marked in ``rows`` (B,) bool."""
+        self.table.reset(rows)
+        for value in self.fast.tensors().values():
+            value[rows] = 0
+
+    def fork(self) -> MixingState:
+        """A copy with a life of its own."""
+        copied = {name: value.clone() for name, value in self.fast.tensors().items()}
+        return MixingState(self.table.fork(), FastWeights(**copied), self.position)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All of it under flat names."""
+        named = {f"table/{name}": value for name, value in self.table.tensors().items()}
+        return named | {f"fast/{name}": value for name, value in self.fast.tensors().items()}
+
+
+class TableMixing(nn.Module):
+    """A table, its experts, and how they are mixed with a network's prediction.
+
+    Parameters
+    ----------
+    spec : of the table.
+    d_model : width of the encoder.
+    rate : of the mixture's gradient steps while reading; 0 leaves the trained weights as they are.
+    drop : share of rows and calls that train without the table, so that the network can also do without.
+    """
+
+    _offset: Tensor
+    _own: Tensor
+
+    def __init__(self, spec: TableSpec, *, d_model: int, rate: float = 0.002, drop: float = 0.1) -> None:
+        super().__init__()
+        self.table = Table(spec)
+        self.experts = TableExperts(spec)
+        self.rate, self.drop, self.off = rate, drop, False
+        self.expected = DEFAULT_TOKENS
+        self.count = self.experts.count + 1
+        first = torch.cat([self.experts.first_weights(), torch.zeros(1, LEVELS)])
+        self.by_confidence = nn.Embedding.from_pretrained(first.view(-1, 1), freeze=False)
+        self.by_situation = nn.Embedding.from_pretrained(torch.zeros(SITUATIONS, self.count), freeze=False)
+        self.register_buffer("_offset", torch.arange(self.count) * LEVELS, persistent=False)
+        self.register_buffer("_own", F.one_hot(torch.tensor(self.count - 1), self.count).float(), persistent=False)
+        self.gate = nn.Linear(d_model, self.count, bias=False)
+        self.features = nn.Linear(self.experts.width, d_model, bias=False)
+        nn.init.zeros_(self.gate.weight)
+        nn.init.normal_(self.features.weight, std=self.experts.width**-0.5)
+
+    def initial_state(self, rows: int, *, device: torch.device) -> MixingState:
+        """Empty tables for streams of `expected` tokens, and no fast weights."""
+        spec, experts = self.table.spec, self.count
+        shapes = {
+            "by_confidence": (experts * LEVELS,), "by_situation": (SITUATIONS * experts,),
+            "slope": (spec.chunk, experts), "last_scores": (experts, spec.alphabet), "last_chance": (spec.alphabet,),
+        }  # fmt: skip
+        numbers = {
+            "where": (spec.chunk, experts),
+            "situation": (spec.chunk,),
+            "last_where": (experts,),
+            "last_situation": (),
+        }
+        fast = FastWeights(
+            **{name: torch.zeros(rows, *shape, device=device) for name, shape in shapes.items()},
+            **{name: torch.zeros(rows, *shape, dtype=torch.long, device=device) for name, shape in numbers.items()},
+        )
+        table = self.table.initial_state(rows, tokens=self.expected, device=device)
+        return MixingState(table, fast, 0)
+
+    def load_state(self, tensors: Mapping[str, Tensor]) -> MixingState:
+        """The inverse of `MixingState.tensors`."""
+        parts: dict[str, dict[str, Tensor]] = {"table": {}, "fast": {}}
+        for name, value in tensors.items():
+            part, _, rest = name.partition("/")
+            parts[part][rest] = value
+        table = self.table.load_state(parts["table"])
+        return MixingState(table, FastWeights(**parts["fast"]), table.position)
+
+    @contextmanager
+    def silent(self) -> Iterator[None]:
+        """Within this context the table is neither read nor written."""
+        self.off = True
+        try:
+            yield
+        finally:
+            self.off = False
+
+    def read(self, tokens: Tensor, mask: Tensor, state: MixingState) -> tuple[Experts, MixingState]:
+        """Read and write ``tokens`` (B, T); masked ones are unknown.
+
+        Raises
+        ------
+        StateMismatchError
+            The streams have been read on since ``state`` was handed out.
+        """
+        if state.position != state.table.position:
+            raise StateMismatchError(
+                f"this state stood at token {state.position}, but its table was read on to {state.table.position}: "
+                "tables are changed in place, so fork the state before it goes two ways"
+            )
+        with torch.no_grad():
+            reading = self.table.read(torch.where(mask, tokens, self.table.spec.alphabet), state.table)
+        return self.experts(reading), replace(state, position=state.table.position)
+
+    def kept_rows(self, tokens: Tensor) -> Tensor | None:
+        """Draw the rows (B,) that use the table in this call of a training; None stands for all."""
+        if not self.training or not self.drop:
+            return None
+        return torch.rand(len(tokens), device=tokens.device) >= self.drop
+
+    def input(self, experts: Experts, keep: Tensor | None) -> Tensor:
+        """What the table adds to the encoder's input, (B, T, d_model)."""
+        x = self.features(experts.features)
+        return x if keep is None else x * keep[:, None, None]
+
+    def mix(
+        self,
+        logits: Tensor,
+        hidden: Tensor,
+        experts: Experts,
+        *,
+        tokens: Tensor,
+        mask: Tensor,
+        state: MixingState,
+        keep: Tensor | None = None,
+    ) -> Tensor:
+        """Mix the network's prediction with the experts: logits (B, T, A).
+
+        Parameters
+        ----------
+        logits, hidden : (B, T, A) and (B, T, d_model)
+            The network's.
+        tokens, mask : (B, T)
+            What was read; it is what the positions before had predicted.
+        state : behind these tokens, as `read` gave it; its fast weights go on in place.
+        keep : (B,) bool
+            Rows that are mixed; the others have the network's prediction alone and learn nothing.
+        """
+        own = F.log_softmax(logits.float(), -1)
+        sure = (own.amax(-1).detach().exp() * 10).long().clamp(max=9)
+        own = own - own.mean(-1, keepdim=True)
+        scores = torch.cat([experts.scores, own.unsqueeze(2)], 2)
+        where = torch.cat([experts.confidence, sure.unsqueeze(-1)], -1) + self._offset
+        weights = self.by_confidence(where).squeeze(-1) + self.by_situation(experts.situation)
+        weights = weights + self.gate(hidden).float() + self._own
+        kept = mask if keep is None else mask & keep[:, None]
+        with torch.no_grad():
+            learned = self._adapt(
+                weights.detach(), scores.detach(), where, experts.situation,
+                tokens=tokens, mask=kept, fast=state.fast, start=state.position - tokens.shape[1],
+            )  # fmt: skip
+        mixed = torch.einsum("bte,btea->bta", weights + learned, scores)
+        return mixed if keep is None else torch.where(keep[:, None, None], mixed, own)
+
+    def _adapt(
+        self,
+        weights: Tensor,
+        scores: Tensor,
+        where: Tensor,
+        situation: Tensor,
+        *,
+        tokens: Tensor,
+        mask: Tensor,
+        fast: FastWeights,
+        start: int,
+    ) -> Tensor:
+        """Give what the fast weights add at each position (B, T, E), and let them learn at the borders."""
+        chunk, length = self.table.spec.chunk, tokens.shape[1]
+        added = torch.empty_like(weights)
+        came = F.one_hot(torch.where(mask, tokens, 0).long(), scores.shape[-1])
+        done = 0
+        while done < length:
+            pending = (start + done) % chunk
+            take = min(chunk - pending, length - done)
+            here = slice(done, done + take)
+            delta = fast.by_confidence.gather(1, where[:, here].flatten(1)).view_as(where[:, here])
+            delta += self._row_of(fast.by_situation, situation[:, here])
+            added[:, here] = delta
+            chance = torch.einsum("bte,btea->bta", weights[:, here] + delta, scores[:, here]).softmax(-1)
+            # What comes at a position was predicted at the one before.
+            before = [
+                torch.cat([last[:, None], values[:, here][:, :-1]], 1)
+                for last, values in (
+                    (fast.last_scores, scores), (fast.last_where, where), (fast.last_situation, situation)
+                )
+            ]  # fmt: skip
+            error = torch.cat([fast.last_chance[:, None], chance[:, :-1]], 1) - came[:, here]
+            slope = torch.einsum("btea,bta->bte", before[0], error) * mask[:, here, None]
+            filled = slice(pending, pending + take)
+            fast.slope[:, filled], fast.where[:, filled], fast.situation[:, filled] = slope, before[1], before[2]
+            fast.last_scores, fast.last_where = scores[:, done + take - 1], where[:, done + take - 1]
+            fast.last_chance, fast.last_situation = chance[:, -1], situation[:, done + take - 1]
+            if pending + take == chunk and self.rate:
+                step = -self.rate * fast.slope
+                fast.by_confidence.scatter_add_(1, fast.where.flatten(1), step.flatten(1))
+                rows = fast.situation.unsqueeze(-1) * self.count + torch.arange(self.count, device=tokens.device)
+                fast.by_situation.scatter_add_(1, rows.flatten(1), step.flatten(1))
+            done += take
+        return added
+
+    def _row_of(self, table: Tensor, number: Tensor) -> Tensor:
+        """Rows (B, T, E) of each stream's (SITUATIONS x E)."""
+        rows = number.unsqueeze(-1) * self.count + torch.arange(self.count, device=number.device)
+        return table.gather(1, rows.flatten(1)).view_as(rows)
