@@ -28,6 +28,9 @@ class LabelledSection(Section):
         Names of all columns of a table without a header line.
     split_column
         Column that says train, dev or test; null where there is none.
+    positive
+        With two classes the one that AUROC and AUPRC speak of; null takes the last in order of the labels, and of two
+        FASTA files the first.
     conflicts
         What to do with a sequence that has two labels.
     dev_fraction, test_fraction
@@ -41,6 +44,7 @@ class LabelledSection(Section):
     name_column: str = "name"
     columns: tuple[str, ...] = ()
     split_column: str | None = None
+    positive: str | None = None
     conflicts: Literal["refuse", "drop"] = "refuse"
     dev_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
     test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
@@ -59,6 +63,9 @@ class ClassifierSection(Section):
         Of ``conv``: bases that a filter sees, bases that become one token, convolutions in all.
     parts
         Equal parts of a sequence that are told apart, for anchored sequences; 0 for none.
+    positions
+        Places, counted from the start, whose bases also go straight to the output; null takes those of the longest
+        training sequence (at most 2000), 0 none.
     both_ways
         Of ``conv``: read the tokens from the right as well.
     reverse_complement
@@ -76,6 +83,7 @@ class ClassifierSection(Section):
     stride: Positive = 8
     layers: Positive = 2
     parts: NonNegative = 16
+    positions: NonNegative | None = None
     both_ways: bool = True
     reverse_complement: Literal["none", "augment", "average", "equivariant"] = "none"
     dropout: Fraction = 0.3
