@@ -1,0 +1,79 @@
+"""The read pass: one program per chunk, all chunks at once; what every token reads, and how surprising it was."""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from titans_seq.ops.triton.parts import activation, matrix, norm, product, tile
+
+
+@triton.jit
+def read_forward(
+    q, k, g, fade, anchor, states, delta, y, out_q, surprise, base, length, first, row_of,
+    D: tl.constexpr, V: tl.constexpr, E: tl.constexpr, BE: tl.constexpr, C: tl.constexpr, DEPTH: tl.constexpr,
+    MOMENTUM: tl.constexpr, ALIGNED: tl.constexpr, NORMALISED: tl.constexpr, RESIDUAL: tl.constexpr,
+    ACT: tl.constexpr, DOT: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """Reads ``y`` and the last layer's outputs ``out_q`` (tokens, V), and ``surprise`` (tokens,).
+
+    ``row_of`` (chunks,) names the row of every chunk; the rest as in `write_forward`, which has to run before.
+    """
+    FIRST: tl.constexpr = E * D if DEPTH == 2 else 0
+    SIZE: tl.constexpr = FIRST + V * E
+    STRIDE: tl.constexpr = 2 * SIZE if MOMENTUM else SIZE
+    chunk = tl.program_id(0)
+    row = tl.load(row_of + chunk)
+    t, d, w = tl.arange(0, C), tl.arange(0, D), tl.arange(0, V)
+    inside = (chunk - tl.load(first + row)) * C
+    here = inside + t < tl.load(length + row)
+    at = tl.load(base + row) + inside  # scalar, so that only it needs 64 bits
+    border = states + (chunk + row).to(tl.int64) * STRIDE
+    origin = border
+    if not ALIGNED:
+        origin = anchor + row.to(tl.int64) * SIZE
+    square = g + chunk.to(tl.int64) * (C * C) + (t[:, None] * C + t[None, :])
+    beta = tl.load(fade + chunk.to(tl.int64) * (2 * C) + t)
+    f = beta
+    if MOMENTUM:
+        f = tl.load(fade + chunk.to(tl.int64) * (2 * C) + C + t)
+    out = tl.zeros((C, V), tl.float32)
+    seen = tl.zeros((C, C), tl.float32)
+    inputs, deep = tl.zeros((C,), tl.float32), tl.zeros((C,), tl.float32)
+    if DEPTH == 2:
+        query, key = tile(q + at * D, t, d, D, here), tile(k + at * D, t, d, D, here)
+        mix = (product(query, tl.trans(key), DOT, PRECISION) * tl.load(square)).to(DOT)
+    for e0 in tl.range(0, E, BE, disable_licm=True):
+        e = e0 + tl.arange(0, BE)
+        if DEPTH == 2:
+            query, key = tile(q + at * D, t, d, D, here), tile(k + at * D, t, d, D, here)
+            err = tile(delta + at * V, t, w, V, here)
+            w1 = matrix(origin, e, d, D)
+            a, slope = activation(product(key, tl.trans(w1), DOT, PRECISION), ACT)
+            d1 = product(err, matrix(origin + FIRST, w, e, E), DOT, PRECISION) * slope
+            deep += tl.sum(d1 * d1, 1)
+            if not ALIGNED:
+                w1 = matrix(border, e, d, D)
+            z = product(query, tl.trans(w1), DOT, PRECISION) * beta[:, None] - product(mix, d1, DOT, PRECISION)
+            if MOMENTUM:
+                z += product(query, tl.trans(matrix(border + SIZE, e, d, D)), DOT, PRECISION) * f[:, None]
+            h, _ = activation(z, ACT)
+        else:
+            a, h = tile(k + at * D, t, e, D, here), tile(q + at * D, t, e, D, here)
+        inputs += tl.sum(a * a, 1)
+        seen += product(h, tl.trans(a), DOT, PRECISION)
+        out += product(h * beta[:, None], tl.trans(matrix(border + FIRST, w, e, E)), DOT, PRECISION)
+        if MOMENTUM:
+            out += product(h * f[:, None], tl.trans(matrix(border + SIZE + FIRST, w, e, E)), DOT, PRECISION)
+    err = tile(delta + at * V, t, w, V, here)
+    out -= product(seen * tl.load(square), err, DOT, PRECISION)
+    place = t[:, None] * V + w[None, :]
+    tl.store(out_q + at * V + place, out, mask=here[:, None])
+    key = tile(k + at * D, t, d, D, here)
+    squared = inputs * tl.sum(err * err, 1) + deep * tl.sum(key * key, 1)
+    tl.store(surprise + at + t, tl.sqrt(squared), mask=here)
+    if NORMALISED:
+        out, _ = norm(out, V)
+    if RESIDUAL:
+        out += tile(q + at * D, t, d, D, here)
+    tl.store(y + at * V + place, out, mask=here[:, None])
