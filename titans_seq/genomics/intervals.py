@@ -66,7 +66,7 @@ def windows(genome: Genome, contigs: Sequence[str], *, window: int, stride: int)
         raise RangeError(f"expected a window and a stride of at least 1, found {window} and {stride}")
     numbers = np.array([genome.number(name) for name in contigs], dtype=np.int64)
     lengths = np.array([genome.contig(name).length for name in contigs], dtype=np.int64)
-    counts = 1 + np.maximum(0, -(-(lengths - window) // stride))
+    counts = np.minimum(1 + np.maximum(0, -(-(lengths - window) // stride)), -(-lengths // stride))
     starts = (np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)) * stride
     return Intervals(
         contig=np.repeat(numbers, counts).astype(np.int32),

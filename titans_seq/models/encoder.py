@@ -21,8 +21,10 @@ from titans_seq.models.context import ContextMixer
 from titans_seq.models.layers import RMSNorm, SwiGLU
 from titans_seq.models.mixers import AttentionMixer, GatedMixer, LayeredMixer, LayerState, MemoryMixer, Mixer
 from titans_seq.models.state import StreamState
+from titans_seq.models.wavefront import run_wavefront
 
 VARIANTS = ("lmm", "mac", "mag", "mal", "hybrid")
+PIECE = 512  # tokens that one thread takes at a time
 DIRECTIONS = ("forward", "reverse", "both")
 
 
@@ -59,6 +61,12 @@ class Encoder(nn.Module):
     direction : ``forward``; ``reverse`` reads from the last token to the first; ``both`` reads both ways with the
         same weights, flips the second back and joins them.
     key_width, value_width, conv_width, forget_init, momentum_init, max_error, backend : see `NeuralMemory`.
+
+    Attributes
+    ----------
+    threads : int
+        1 at first. With more, reading without gradients lets blocks work at once (`wavefront`); a CPU's cores are then
+        used even by a single stream.
 
     Examples
     --------
@@ -108,6 +116,7 @@ class Encoder(nn.Module):
             )
         spec = memory_spec(memory)
         self.variant, self.direction, self.d_model = variant, direction, d_model
+        self.threads = 1
         self.border = math.lcm(chunk_size, segment) if variant == "mac" else chunk_size
         self.config = {
             "variant": variant, "memory": asdict(spec), "d_model": d_model, "n_layers": n_layers, "n_heads": n_heads,
@@ -206,12 +215,22 @@ class Encoder(nn.Module):
             raise ShapeError(f"the state has {len(state.layers)} layers, but this encoder has {len(self.blocks)}")
         if state.batch not in (0, x.shape[0]):
             raise ShapeError(f"the state holds {state.batch} rows, but x has {x.shape[0]}")
-        layers = []
-        for block, before in zip(self.blocks, state.layers, strict=True):
-            x, after = block(x, before, mask, state.position)
-            layers.append(after)
         tokens = x.shape[1]
+        if self.threads > 1 and tokens > PIECE and len(self.blocks) > 1 and not torch.is_grad_enabled():
+            x, layers = run_wavefront(
+                list(self.blocks), x, state.layers, mask, state.position, threads=self.threads, piece=self._piece
+            )
+        else:
+            layers = []
+            for block, before in zip(self.blocks, state.layers, strict=True):
+                x, after = block(x, before, mask, state.position)
+                layers.append(after)
         return self.norm(x), self.state_type(layers, state.position + tokens, encoder=self)
+
+    @property
+    def _piece(self) -> int:
+        """Tokens of a piece of the wavefront: whole chunks and segments."""
+        return math.ceil(PIECE / self.border) * self.border
 
     def mixers(self) -> list[Mixer]:
         """The token mixer of every layer."""

@@ -11,6 +11,7 @@ import itertools
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from threading import Event, Lock
@@ -87,7 +88,11 @@ def embed(
     threads: int = 1,
     watch: Watch = lambda stage, done, total, note: None,
 ) -> None:
-    """Read every unit that is not done and put the vectors of its regions into the work folder."""
+    """Read every unit that is not done and put the vectors of its regions into the work folder.
+
+    On a CPU each thread reads units of its own; where there are fewer units than threads, the threads share the blocks
+    of the model instead.
+    """
     progress = _Progress(job.tokens, watch)
     stop, turn, todo = Event(), Lock(), job.units()
 
@@ -104,11 +109,13 @@ def embed(
         while not stop.is_set() and (unit := next_unit()) is not None:
             _read_unit(job, task, unit, work, progress, stop)
 
-    if threads == 1 or job.device.type != "cpu":
-        while (unit := next_unit()) is not None:
-            _read_unit(job, job.model.task, unit, work, progress, stop)
+    apart = sum(1 for _ in itertools.islice(job.units(), threads)) == threads
+    if threads == 1 or job.device.type != "cpu" or not apart:
+        with _threads(job.model.task, threads):
+            while (unit := next_unit()) is not None:
+                _read_unit(job, job.model.task, unit, work, progress, stop)
         return
-    with ThreadPoolExecutor(threads) as pool:
+    with _threads(job.model.task, 1), ThreadPoolExecutor(threads) as pool:
         futures = [pool.submit(worker, _twin(job.model.task)) for _ in range(threads)]
         try:
             for future in futures:
@@ -128,6 +135,19 @@ def seconds_ahead(job: Embedding, *, threads: int) -> tuple[float, float]:
     session.feed(tokens)
     rate = len(tokens) / (time.perf_counter() - start) * (threads if job.device.type == "cpu" else pace.rows / 4)
     return job.tokens / rate, rate
+
+
+@contextmanager
+def _threads(task: NextBase, threads: int) -> Iterator[None]:
+    """Within this context the model's blocks work on as many threads."""
+    before, torch_before = task.encoder.threads, torch.get_num_threads()
+    task.encoder.threads = threads if next(task.parameters()).device.type == "cpu" else 1
+    torch.set_num_threads(1)  # the operations are too small to be worth sharing
+    try:
+        yield
+    finally:
+        task.encoder.threads = before
+        torch.set_num_threads(torch_before)
 
 
 def _twin(task: NextBase) -> NextBase:

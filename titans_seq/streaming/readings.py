@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -74,32 +74,39 @@ class Readings:
 
 @dataclass
 class Tap:
-    """What was collected during one call."""
+    """What was collected during one call of the model, which may read in pieces."""
 
     seen: list[Tensor] = field(default_factory=list)
     readings: list[list[Reading]] | None = None
 
     def vectors(self) -> Tensor | None:
-        """The chosen layer's vectors, in float32 at least."""
-        return self.seen[0].float() if self.seen else None
+        """The chosen layer's vectors, in float32."""
+        return torch.cat(self.seen, 1).float() if self.seen else None
 
     def memory(self, real: Tensor) -> MemoryRecord | None:
         """What the memories did, with 0 where ``real`` (B, T) is False."""
-        calls = [seen[0] for seen in self.readings or [] if seen]
-        if not calls:
+        memories = [seen for seen in self.readings or [] if seen]
+        if not memories:
             return None
-        shape = (calls[0].learning_rate.shape[0], calls[0].learning_rate.shape[2])
-        zero = real.new_zeros(shape, dtype=torch.float32)
 
-        def stacked(values: list[Tensor | None]) -> Tensor:
-            means = [zero if value is None else value.float().mean(1) for value in values]
-            return torch.where(real, torch.stack(means), 0.0)
+        def stacked(quantity: Callable[[Reading], Tensor | None]) -> Tensor:
+            return torch.where(real, torch.stack([_joined(calls, quantity) for calls in memories]), 0.0)
 
         return MemoryRecord(
-            surprise=stacked([call.surprise for call in calls]),
-            write=stacked([None if c.surprise is None else c.learning_rate * c.surprise for c in calls]),
-            forget=stacked([call.forget for call in calls]),
+            surprise=stacked(lambda call: call.surprise),
+            write=stacked(lambda call: None if call.surprise is None else call.learning_rate * call.surprise),
+            forget=stacked(lambda call: call.forget),
         )
+
+
+def _joined(calls: Sequence[Reading], quantity: Callable[[Reading], Tensor | None]) -> Tensor:
+    """A quantity of one memory over the calls of a piece, (B, T), mean over heads; 0 where it has none."""
+    values = [quantity(call) for call in calls]
+    means = [
+        call.learning_rate.new_zeros(call.learning_rate[:, 0].shape) if value is None else value.mean(1)
+        for call, value in zip(calls, values, strict=True)
+    ]
+    return torch.cat(means, 1).float()
 
 
 @contextmanager

@@ -18,6 +18,8 @@ from titans_seq.genomics import Genome
 from titans_seq.genomics.intervals import Intervals
 from titans_seq.streaming.passages import Passage, passage
 
+MARGIN = 64
+"""Bases by which a passage may be filled up to a border."""
 Numbers = npt.NDArray[np.int64]
 
 
@@ -42,16 +44,19 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How much is read at a time: row-tokens of a call, most rows, and least tokens of a unit."""
+    """How much is read at a time: most row-tokens of a call, tokens that fill one, most rows, tokens of a unit."""
 
     call: int
+    least: int
     rows: int
     unit: int
 
     @classmethod
     def of(cls, device: torch.device) -> Pace:
-        """What suits a device: a CPU is filled by one row of 4,096 tokens, a GPU wants many rows."""
-        return cls(4096, 64, 2**20) if device.type == "cpu" else cls(2**17, 128, 2**27)
+        """What suits a device: a CPU is filled by one row of 8,192 tokens, a GPU wants many rows."""
+        if device.type == "cpu":
+            return cls(call=8192, least=4096, rows=64, unit=2**20)
+        return cls(call=2**17, least=2**22, rows=128, unit=2**27)
 
 
 @dataclass(slots=True)
@@ -91,8 +96,8 @@ def units(genome: Genome, regions: Intervals, *, reading: Reading, pace: Pace) -
 def _laid_out(unit: Unit, pace: Pace) -> Unit:
     """Longest first, so that rows of a call are about equally long; as many rows as fill a call."""
     order = sorted(range(len(unit.passages)), key=lambda index: -len(unit.passages[index]))
-    middle = max(1, len(unit.passages[order[len(order) // 2]]))
-    unit.rows = max(1, min(pace.rows, len(order), pace.call // middle if pace.call < 2**15 else pace.rows))
+    middle = len(unit.passages[order[len(order) // 2]]) + MARGIN
+    unit.rows = max(1, min(pace.rows, len(order), -(-pace.least // middle)))
     unit.passages = [unit.passages[index] for index in order]
     unit.regions = [unit.regions[index] for index in order]
     return unit
