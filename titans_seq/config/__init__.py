@@ -5,8 +5,14 @@ from titans_seq.config.presets import copy_preset, is_path, preset_header, prese
 from titans_seq.config.train_classifier import TrainClassifierConfig
 from titans_seq.config.train_dna import TrainDnaConfig
 from titans_seq.config.train_regions import TrainRegionsConfig
+from titans_seq.config.train_series import TrainSeriesConfig
 
-KINDS = {"train_dna": TrainDnaConfig, "train_classifier": TrainClassifierConfig, "train_regions": TrainRegionsConfig}
+KINDS = {
+    "train_dna": TrainDnaConfig,
+    "train_classifier": TrainClassifierConfig,
+    "train_regions": TrainRegionsConfig,
+    "train_series": TrainSeriesConfig,
+}
 """The class of a preset's configuration, by its ``pipeline`` key."""
 
 __all__ = [
@@ -14,6 +20,7 @@ __all__ = [
     "TrainClassifierConfig",
     "TrainDnaConfig",
     "TrainRegionsConfig",
+    "TrainSeriesConfig",
     "copy_preset",
     "dump_config",
     "is_path",

@@ -7,7 +7,7 @@
     Clock: positions(ticks), ticks(positions), after(last_tick, last_position, count), name
 """
 
-from titans_seq.timeseries.clock import Clock, Ticks, parse_frequency
+from titans_seq.timeseries.clock import Clock, Ticks, parse_frequency, stamp_text
 from titans_seq.timeseries.panel import Names, Panel, Series, Values
 from titans_seq.timeseries.table import TableOptions, check_same_channels, read_table
 
@@ -22,4 +22,5 @@ __all__ = [
     "check_same_channels",
     "parse_frequency",
     "read_table",
+    "stamp_text",
 ]

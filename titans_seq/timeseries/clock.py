@@ -199,3 +199,11 @@ def _positive(step: int, text: str) -> int:
     if step < 1:
         raise ConfigError(f"--freq {text!r}: expected a step above zero")
     return step
+
+
+def stamp_text(tick: int, clock: Clock) -> str:
+    """Write a tick as people read it: ``2024-03-31 02:00:00``, a date, or an integer; UTC where a zone is known."""
+    if clock.unit == "integer":
+        return str(tick)
+    text = str(np.datetime64(tick, "us").astype("M8[s]")).replace("T", " ")
+    return text[:10] if clock.dates and clock.zone is None else text + (" UTC" if clock.zone else "")

@@ -60,11 +60,12 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What the columns of the table were called; written back the same way."""
+    """What the columns of the table were called, and whether one of them was the id; written back the same way."""
 
     id: str = "unique_id"
     time: str = "ds"
     target: str = "y"
+    has_ids: bool = False
 
 
 @dataclass(frozen=True, slots=True)

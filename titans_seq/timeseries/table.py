@@ -104,7 +104,8 @@ def read_table(path: str | Path, options: TableOptions | None = None, *, clock: 
     series = even_rows(rows, clock, path=path, first_line=reader.first_line, notes=notes)
     for note in notes[1:]:
         _log.info(note)
-    names = Names(columns.id or "unique_id", columns.time, columns.targets[0] if len(columns.targets) == 1 else "y")
+    target = columns.targets[0] if len(columns.targets) == 1 else "y"
+    names = Names(columns.id or "unique_id", columns.time, target, has_ids=columns.id is not None)
     return Panel(tuple(series), clock, columns.targets, columns.covariates, names, tuple(notes))
 
 

@@ -9,7 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from titans_seq.errors import ConfigError, InputFileError
-from titans_seq.timeseries.clock import Ticks
+from titans_seq.timeseries.clock import Clock, Ticks
 
 
 def local_to_utc(
@@ -54,3 +54,25 @@ def wall_time(ticks: Ticks, zone: str) -> Ticks:
     """Give the wall time in ``zone`` of UTC ticks, as ticks."""
     stamps = pl.Series(ticks).cast(pl.Datetime("us")).dt.replace_time_zone("UTC").dt.convert_time_zone(zone)
     return stamps.dt.replace_time_zone(None).dt.epoch("us").to_numpy()
+
+
+def parse_moment(text: str, clock: Clock) -> int:
+    """Read a moment as a tick of a clock: an integer, a date, or a date and time in the clock's zone.
+
+    Raises
+    ------
+    ConfigError
+        For text that is none of these.
+    """
+    if clock.unit == "integer":
+        try:
+            return int(text)
+        except ValueError:
+            raise ConfigError(f"--as-of {text!r}: expected an integer, as in the time column") from None
+    try:
+        tick = int(np.datetime64(text.strip().replace(" ", "T"), "us").astype(np.int64))
+    except ValueError:
+        raise ConfigError(f"--as-of {text!r}: expected a date or time such as 2024-05-01 or 2024-05-01 13:00") from None
+    if clock.zone is None:
+        return tick
+    return int(local_to_utc(np.array([tick]), clock.zone, lines=np.array([1]), groups=None, path=Path("--as-of"))[0])

@@ -29,7 +29,7 @@ COLOURS = {
     "baseline": "#7a7a7a",
     "line": "#1f4e79",
 }
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "figure.dpi": 130,
     "font.size": 9,
     "axes.spines.top": False,
@@ -190,7 +190,7 @@ def one_figure(path: Path, *, size: tuple[float, float], rows: int = 1) -> Itera
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as NewFigure
 
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = NewFigure(figsize=size)
         FigureCanvasAgg(figure)
         axes = figure.subplots(rows, 1, sharex=rows > 1, squeeze=False)

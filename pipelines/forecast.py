@@ -1,0 +1,139 @@
+"""Forecast a table of series: train a forecaster on it, or go on with one, and write forecast and intervals.
+
+Question: what comes next in every series, how sure is that, and does the model beat repeating the last season?
+
+Inputs: CSV or Parquet, long (`unique_id, ds, y`) or wide; or a state file alone.
+Outputs: a table `unique_id, ds, titans, titans-lo-90, titans-hi-90`; optionally a picture and a state file.
+Launch: ``titans-seq forecast readings.csv --horizon 96 -o forecast.csv --plot forecast.png``
+Cost: closed form, seconds to a minute on a CPU; figures are in LOG.md.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from titans_seq.config.train_series import SeriesSection
+from titans_seq.errors import ConfigError
+from titans_seq.tasks.series_files import Snapshot, load_model
+from titans_seq.timeseries import Panel, TableOptions, read_table
+from titans_seq.timeseries.writing import write_table
+from titans_seq.timeseries.zones import parse_moment
+from titans_seq.training.series_figures import draw_forecast
+from titans_seq.training.series_fit import fit_series
+from titans_seq.training.series_output import describe_choice, forecast_frame, quantiles_of
+from titans_seq.training.series_rows import known_options, newer_rows
+from titans_seq.training.series_undo import as_of as state_as_of
+
+__all__ = ["ForecastJob", "run"]
+
+_log = logging.getLogger(__name__)
+
+Watch = Callable[[str, float, float, str], None]
+
+
+@dataclass(frozen=True)
+class ForecastJob:
+    """What is to be forecast.
+
+    Attributes
+    ----------
+    data
+        The table; None goes on from ``state`` alone.
+    horizon
+        Rows to forecast; None takes the model's.
+    table
+        How the table is read.
+    settings
+        What a new model may be made of.
+    model, state
+        A run folder or model file to use; a state file to go on from, or to begin.
+    levels, quantiles
+        Intervals in percent, and quantiles.
+    as_of
+        Rows later than this moment are not looked at.
+    out, plot
+        Where table and picture go.
+    """
+
+    data: Path | None
+    horizon: int | None
+    table: TableOptions
+    settings: SeriesSection
+    model: Path | None = None
+    state: Path | None = None
+    levels: Sequence[float] = ()
+    quantiles: Sequence[float] = ()
+    as_of: str | None = None
+    out: Path | None = None
+    plot: Path | None = None
+
+
+def run(job: ForecastJob, *, watch: Watch = lambda stage, done, total, note: None) -> tuple[pl.DataFrame, list[str]]:
+    """Forecast; gives the table and what there is to say about it."""
+    quantiles = quantiles_of(job.levels, job.quantiles)
+    panel, snapshot, words = settle(job, watch)
+    horizon = job.horizon or snapshot.model.recipe.horizon
+    frame = forecast_frame(
+        snapshot.model, snapshot.state, horizon=horizon, quantiles=quantiles, names=snapshot.names
+    )  # fmt: skip
+    if job.out is not None:
+        write_table(frame, job.out)
+        words.append(f"{len(frame):,} rows in {job.out}")
+    if job.plot is not None:
+        draw_forecast(job.plot, panel, frame, names=snapshot.names)
+    if job.state is not None and not job.state.exists():
+        snapshot.save(job.state)
+        words.append(f"state in {job.state}: `titans-seq observe NEW.csv --state {job.state}` goes on from here")
+    return frame, words
+
+
+def settle(job: ForecastJob, watch: Watch) -> tuple[Panel | None, Snapshot, list[str]]:
+    """Bring a model to the last row: from a state, by reading the table with a given model, or by training one."""
+    if job.state is not None and job.state.exists():
+        return from_state(job, job.state)
+    if job.data is None:
+        raise ConfigError("expected a table of series, or --state with a state file that exists")
+    if job.model is not None:
+        model, names = load_model(job.model)
+        panel = read_table(job.data, known_options(job.table, model, names), clock=model.clock)
+        panel = _until(panel, job.as_of)
+        return (
+            panel,
+            Snapshot(model, model.advance(model.begin(panel), panel), names),
+            [f"{model.method} of {job.model}"],
+        )
+    panel = _until(read_table(job.data, job.table), job.as_of)
+    fitted = fit_series(panel, job.settings, watch=watch)
+    words = describe_choice(fitted.choice, fitted.model)
+    return panel, Snapshot(fitted.model, fitted.state, panel.names), words
+
+
+def from_state(job: ForecastJob, path: Path) -> tuple[Panel | None, Snapshot, list[str]]:
+    """Go on from a state file, with the rows of the table that are newer, if one is given."""
+    wanted = None if job.model is None else load_model(job.model)[0]
+    snapshot = Snapshot.load(path, model=wanted)
+    moment = None if job.as_of is None else parse_moment(job.as_of, snapshot.model.clock)
+    if moment is not None:
+        snapshot = Snapshot.load(state_as_of(path, moment), model=wanted)
+    if job.data is None:
+        return None, snapshot, [f"{snapshot.model.method} from {path}"]
+    options = known_options(job.table, snapshot.model, snapshot.names)
+    panel = _until(read_table(job.data, options, clock=snapshot.model.clock), job.as_of)
+    new = newer_rows(panel, snapshot)
+    snapshot.model.advance(snapshot.state, new)
+    return panel, snapshot, [f"{snapshot.model.method} from {path}, with {new.rows:,} newer rows of {job.data}"]
+
+
+def _until(panel: Panel, as_of: str | None) -> Panel:
+    if as_of is None:
+        return panel
+    kept = panel.until(parse_moment(as_of, panel.clock))
+    if not kept.series:
+        raise ConfigError(f"--as-of {as_of}: every row is later")
+    _log.info("%s rows up to %s", f"{kept.rows:,}", as_of)
+    return kept

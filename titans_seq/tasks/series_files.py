@@ -1,0 +1,129 @@
+"""A series model and its states on disk: safetensors with a JSON header, whole or not at all."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from titans_seq.errors import InputFileError, StateMismatchError
+from titans_seq.tasks.series_recipe import Recipe
+from titans_seq.tasks.series_ridge import SeriesModel
+from titans_seq.tasks.series_state import SeriesState
+from titans_seq.tensor_files import load_tensors, read_metadata, save_tensors
+from titans_seq.timeseries import Clock, Names
+
+MODEL_FORMAT: Final = "titans-seq series model"
+STATE_FORMAT: Final = "titans-seq series state"
+VERSION: Final = 1
+_ARRAYS: Final = ("mean", "deviation", "weights", "levels", "quantiles", "gram", "cross")
+
+
+def save_model(path: Path, model: SeriesModel, *, names: Names, config: str = "") -> None:
+    """Write a model, with the names of the table's columns and the configuration it was made from."""
+    header = _model_header(model, names)
+    tensors = {name: getattr(model, name) for name in _ARRAYS}
+    save_tensors(path, _tensors(tensors), metadata={"titans_seq": json.dumps(header), "config": config})
+
+
+def load_model(path: Path) -> tuple[SeriesModel, Names]:
+    """Read a model; a run folder stands for the model inside it."""
+    if path.is_dir():
+        path = path / "model.safetensors"
+    header = _header(path, MODEL_FORMAT)
+    return _model(header, _arrays(path)), Names(**header["names"])
+
+
+@dataclass(slots=True)
+class Snapshot:
+    """A state with all that is needed to go on from it: one file, so that copying it is a fork.
+
+    Attributes
+    ----------
+    model, state, names
+        The model, where it stands, and the names of the table's columns.
+    """
+
+    model: SeriesModel
+    state: SeriesState
+    names: Names
+
+    def save(self, path: Path) -> None:
+        """Write to ``path``, whole or not at all."""
+        header = _model_header(self.model, self.names)
+        header |= {
+            "format": STATE_FORMAT,
+            "state_tracks": list(self.state.tracks),
+            "newest": int(self.state.tick.max()),
+        }
+        arrays = {f"model.{name}": getattr(self.model, name) for name in _ARRAYS}
+        arrays |= {f"state.{name}": value for name, value in self.state.arrays().items()}
+        save_tensors(path, _tensors(arrays), metadata={"titans_seq": json.dumps(header)})
+
+    @classmethod
+    def load(cls, path: Path, *, model: SeriesModel | None = None) -> Snapshot:
+        """Read a snapshot.
+
+        Raises
+        ------
+        StateMismatchError
+            Made by another model than ``model``, or changed since it was written; both hashes are named.
+        """
+        header, arrays = _header(path, STATE_FORMAT), _arrays(path)
+        own = _model(header, {name: arrays[f"model.{name}"] for name in _ARRAYS})
+        for other, which in ((own.fingerprint, "its own weights say"), (model and model.fingerprint, "--model is")):
+            if other is not None and other != header["model"]:
+                raise StateMismatchError(
+                    f"{path}: the state belongs to model {header['model']}, and {which} {other}; give the model it was "
+                    "made with, or begin a new state"
+                )
+        parts = {name.removeprefix("state."): value for name, value in arrays.items() if name.startswith("state.")}
+        return cls(own, SeriesState.from_arrays(tuple(header["state_tracks"]), parts), Names(**header["names"]))
+
+
+def read_newest(path: Path) -> int:
+    """Give the stamp of the newest row that a snapshot has read, without reading its arrays."""
+    return int(_header(path, STATE_FORMAT)["newest"])
+
+
+def _model_header(model: SeriesModel, names: Names) -> dict[str, Any]:
+    return {
+        "format": MODEL_FORMAT, "version": VERSION, "recipe": model.recipe.to_json(), "clock": asdict(model.clock),
+        "channels": list(model.channels), "tracks": list(model.tracks), "method": model.method, "every": model.every,
+        "learned": model.learned, "names": asdict(names), "model": model.fingerprint,
+    }  # fmt: skip
+
+
+def _model(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> SeriesModel:
+    return SeriesModel(
+        recipe=Recipe.from_json(header["recipe"]), clock=Clock(**header["clock"]), channels=tuple(header["channels"]),
+        tracks=tuple(header["tracks"]), method=header["method"], every=header["every"], learned=header["learned"],
+        **arrays,
+    )  # fmt: skip
+
+
+def _header(path: Path, wanted: str) -> dict[str, Any]:
+    try:
+        header: dict[str, Any] = json.loads(read_metadata(path).get("titans_seq", "{}"))
+    except json.JSONDecodeError as error:
+        raise InputFileError(path, expected=f"a {wanted}", found=str(error)) from None
+    if header.get("format") != wanted:
+        raise InputFileError(path, expected=f"a {wanted}", found=str(header.get("format", "something else")))
+    if header.get("version", 0) > VERSION:
+        raise InputFileError(
+            path, expected=f"version {VERSION} or older", found=f"version {header['version']}", hint="update titans-seq"
+        )
+    return header
+
+
+def _tensors(arrays: dict[str, NDArray[Any]]) -> dict[str, torch.Tensor]:
+    return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+
+
+def _arrays(path: Path) -> dict[str, NDArray[Any]]:
+    return {name: tensor.numpy() for name, tensor in load_tensors(path).items()}

@@ -1,0 +1,314 @@
+"""A forecaster that is one ridge over what it carries, refitted while it reads.
+
+At origin o, with z_o the features (`Recipe.windows`), m_o the mean of the lookback and s marking centred columns,
+
+    x_o = z_o - s m_o                       y_o = v[o+1 .. o+H] - m_o
+    G = sum_o x_o x_o^T                     P = sum_o x_o y_o^T          over origins whose targets are known by now
+    W = (G + penalty I)^-1 P                forecast = x^T W + m
+
+G and P are the memory: a matrix memory with keys x, values y and the exact minimiser in place of a gradient step, the
+second-order rule of the Mesa layer (von Oswald et al., 2309.05858; MesaNet, 2506.05233). It is solved again whenever
+the
+clock enters a new block of `SeriesModel.every` rows, so the weights depend on the rows alone and not on how they were
+cut. A residual encoder, where one is trained, reads the same `SeriesState` and adds to `path`; none is here yet.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from titans_seq.errors import RangeError
+from titans_seq.tasks.series_moments import Window
+from titans_seq.tasks.series_recipe import Recipe, centre, solve
+from titans_seq.tasks.series_rows import Line, new_rows
+from titans_seq.tasks.series_sources import extend
+from titans_seq.tasks.series_state import Array, SeriesState
+from titans_seq.timeseries import Clock, Panel
+from titans_seq.timeseries.calendar import calendar_features
+
+SCALE_RATE = 0.01
+"""Share by which one realised forecast moves the running scale of the errors."""
+
+_BLOCK = 1024
+_MOST = 12_000_000
+"""Numbers of features laid out at once."""
+
+Realised = Callable[[NDArray[np.int64], NDArray[np.int64], Array, Array], None]
+"""Called with tracks, clock positions (tracks, n), errors of the forecasts realised there, made horizon rows earlier
+(tracks, n, horizon; NaN where unknown), and the scale after each row (tracks, n)."""
+
+
+@dataclass(frozen=True)
+class SeriesModel:
+    """What was learned from a table of series; `SeriesState` holds where it stands.
+
+    Attributes
+    ----------
+    recipe
+        What enters.
+    clock
+        Time axis of the rows.
+    channels, tracks
+        Names of the target columns, and of the (series, channel) pairs it was trained on.
+    mean, deviation
+        Of each track's training rows, (tracks,).
+    weights
+        Learned from the training rows, (features, horizon).
+    levels, quantiles
+        Probabilities, and for each and each step the error in units of the running scale, (levels, horizon).
+    method
+        What ships: ``structured ridge``, ``ridge``, or the baseline that validation preferred.
+    every
+        Rows between refits; 0 keeps the weights as they are.
+    gram, cross
+        The training rows' share of the sums, (F, F) and (F, horizon); empty where ``every`` is 0.
+    learned
+        Clock position behind the last origin in them.
+    """
+
+    recipe: Recipe
+    clock: Clock
+    channels: tuple[str, ...]
+    tracks: tuple[str, ...]
+    mean: Array
+    deviation: Array
+    weights: Array
+    levels: Array
+    quantiles: Array
+    method: str
+    every: int
+    gram: Array
+    cross: Array
+    learned: int
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of everything that decides a forecast; a state carries it."""
+        words = [self.recipe.to_json(), self.clock.name, self.clock.origin, self.channels, self.tracks, self.every]
+        digest = hashlib.sha256(json.dumps(words).encode())
+        for array in (self.mean, self.deviation, self.weights, self.quantiles):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()[:16]
+
+    def begin(self, panel: Panel) -> SeriesState:
+        """Give the empty state for a panel's tracks.
+
+        A track the model was trained on keeps its mean and deviation; a new one takes those of its rows in ``panel``.
+        """
+        names = panel.track_ids()
+        mean, deviation = track_scales(panel)
+        at = {name: i for i, name in enumerate(self.tracks)}
+        for i, name in enumerate(names):
+            if name in at:
+                mean[i], deviation[i] = self.mean[at[name]], self.deviation[at[name]]
+        learned = np.array([self.learned if name in at else 0 for name in names], np.int64)
+        return empty_state(
+            self.recipe, tuple(names), self.weights, mean=mean, deviation=deviation, every=self.every,
+            gram=self.gram, cross=self.cross, learned=learned,
+        )  # fmt: skip
+
+    def advance(self, state: SeriesState, panel: Panel, *, realised: Realised | None = None) -> SeriesState:
+        """Read a panel's rows in place, in order; work grows with these rows alone.
+
+        Parameters
+        ----------
+        realised
+            Told of every forecast that a row completes.
+
+        Raises
+        ------
+        StateMismatchError
+            Rows at or before the state's last one, or a series the state does not know.
+        """
+        return self.read(state, new_rows(self.clock, state, panel), realised=realised)
+
+    def read(self, state: SeriesState, lines: Sequence[Line], *, realised: Realised | None = None) -> SeriesState:
+        """Read lines that are known to be new; see `advance`."""
+        if not lines:
+            return state
+        size = self.every or _BLOCK
+        first = min(line.start for line in lines)
+        last = max(line.start + len(line.values) for line in lines)
+        for block in range(first // size, (last - 1) // size + 1):
+            if self.every and block > state.block:
+                if state.block >= 0:
+                    self._learn(state)
+                state.block = block
+            self._read(state, lines, block * size, (block + 1) * size, realised)
+        for line in lines:
+            state.tick[line.track] = line.tick
+        return state
+
+    def path(self, state: SeriesState) -> Array:
+        """Give the point forecast of every track in its own units, (tracks, horizon)."""
+        x, mean = self.features(state)
+        return (x @ state.weights + mean) * state.deviation[:, None] + state.mean[:, None]
+
+    def features(self, state: SeriesState) -> tuple[Array, Array]:
+        """Give the centred features of each track's last row, (tracks, F), and their means, (tracks, 1)."""
+        kept = state.numbers.shape[1]
+        x, mean = self._design(state, np.arange(len(state.rows)), np.array([kept - 1]))
+        return x[:, 0], mean[:, 0]
+
+    def quantile(self, state: SeriesState, path: Array, level: float) -> Array:
+        """Give a quantile of every track and step, (tracks, horizon), in the units of ``path``.
+
+        Quantiles of a higher level are nowhere lower, because `quantiles` rises with the level at each step.
+        """
+        low, high = float(self.levels[0]), float(self.levels[-1])
+        if not low <= level <= high:
+            raise RangeError(f"expected a quantile between {low} and {high}, found {level}")
+        step = np.array([np.interp(level, self.levels, column) for column in self.quantiles.T])
+        return path + (state.scale * state.deviation)[:, None] * step
+
+    def _read(
+        self, state: SeriesState, lines: Sequence[Line], start: int, stop: int, realised: Realised | None
+    ) -> None:
+        """Append the rows of one block; tracks with the same rows go together."""
+        groups: dict[tuple[int, int], list[Line]] = {}
+        for line in lines:
+            first, last = max(start, line.start), min(stop, line.start + len(line.values))
+            if first < last:
+                groups.setdefault((first, last), []).append(line)
+        for (first, last), members in groups.items():
+            together = max(1, _MOST // ((last - first) * self.recipe.width))
+            for at in range(0, len(members), together):
+                part = members[at : at + together]
+                rows = np.stack([line.values[first - line.start : last - line.start] for line in part])
+                self._append(state, np.array([line.track for line in part]), rows, last - 1, realised)
+
+    def _append(
+        self, state: SeriesState, tracks: NDArray[np.int64], values: Array, last: int, realised: Realised | None
+    ) -> None:
+        """Append n rows to some tracks, and score the forecasts that they realise."""
+        fresh = state.rows[tracks] == 0
+        values = (values - state.mean[tracks, None]) / state.deviation[tracks, None]
+        if fresh.any():  # before a track's first row there is its first value
+            state.numbers[tracks[fresh]] = values[fresh, :1, None]
+        new, known = extend(self.recipe.sources, state.numbers[tracks], state.rows[tracks], values)
+        count, kept = values.shape[1], state.numbers.shape[1]
+        numbers = np.concatenate([state.numbers[tracks], new], axis=1)
+        flags = np.concatenate([state.known[tracks], known], axis=1)
+        state.rows[tracks] += count
+        state.position[tracks] = last
+        errors = self._errors(state, tracks, numbers, flags, count)
+        scales = self._rescale(state, tracks, errors)
+        if realised is not None:
+            realised(tracks, state.position[tracks, None] - count + 1 + np.arange(count), errors, scales)
+        # Older rows were needed only while this call scored what it realised.
+        state.numbers[tracks] = numbers[:, -kept:]
+        state.known[tracks] = flags[:, -kept:]
+
+    def _errors(
+        self, state: SeriesState, tracks: NDArray[np.int64], numbers: Array, known: NDArray[np.bool_], count: int
+    ) -> Array:
+        """Give actual minus forecast, (tracks, n, H), of the forecasts made H rows before each of the last n rows."""
+        horizon = self.recipe.horizon
+        origins = numbers.shape[1] - count - horizon + np.arange(count)
+        ticks = _ticks_back(self.clock, state, tracks, count + horizon - 1 - np.arange(count))
+        x, mean = _design(self.recipe, self.clock, numbers, origins, ticks)
+        steps = origins[:, None] + np.arange(1, horizon + 1)
+        actual = np.where(known[:, steps], numbers[:, steps, 0], np.nan)
+        own = state.rows[tracks, None] - count - horizon + np.arange(count)
+        actual[own < 0] = np.nan
+        errors: Array = actual - (x @ state.weights + mean)
+        return errors
+
+    def _rescale(self, state: SeriesState, tracks: NDArray[np.int64], errors: Array) -> Array:
+        """Move the running scale by each realised forecast's mean absolute error; gives it after each row."""
+        found = np.isfinite(errors)
+        sizes = np.abs(np.where(found, errors, 0.0)).sum(axis=2)
+        counts = found.sum(axis=2)
+        scales = np.empty(errors.shape[:2])
+        for i in range(errors.shape[1]):
+            some = counts[:, i] > 0
+            state.scored[tracks] += some
+            rate = np.where(some, np.maximum(SCALE_RATE, 1.0 / np.maximum(state.scored[tracks], 1)), 0.0)
+            size = sizes[:, i] / np.maximum(counts[:, i], 1)
+            state.scale[tracks] += rate * (size - state.scale[tracks])
+            scales[:, i] = state.scale[tracks]
+        return scales
+
+    def _learn(self, state: SeriesState) -> None:
+        """Add the origins realised since the last refit to the sums, and solve."""
+        horizon, kept = self.recipe.horizon, state.numbers.shape[1]
+        last = state.position - horizon
+        whole = state.position - np.minimum(state.rows, kept) + self.recipe.reach
+        first = np.maximum(state.learned, whole)
+        groups: dict[int, list[int]] = {}
+        for track in np.flatnonzero(last >= first):
+            groups.setdefault(int(last[track] - first[track]) + 1, []).append(int(track))
+        for count, members in groups.items():
+            tracks = np.array(members)
+            origins = kept - horizon - count + np.arange(count)
+            x, mean = self._design(state, tracks, origins)
+            steps = origins[:, None] + np.arange(1, horizon + 1)
+            y = state.numbers[tracks][:, steps, 0] - mean
+            enough = state.known[tracks][:, steps].mean(axis=2) >= 0.5
+            x, y = x[enough], y[enough]
+            state.gram += x.T @ x
+            state.cross += x.T @ y
+        state.learned = np.maximum(state.learned, last + 1)
+        if state.gram.any():
+            state.weights = solve(state.gram, state.cross, self.recipe.penalty)
+
+    def _design(self, state: SeriesState, tracks: NDArray[np.int64], origins: NDArray[np.int64]) -> tuple[Array, Array]:
+        ticks = _ticks_back(self.clock, state, tracks, state.numbers.shape[1] - 1 - origins)
+        return _design(self.recipe, self.clock, state.numbers[tracks], origins, ticks)
+
+
+def empty_state(
+    recipe: Recipe, tracks: tuple[str, ...], weights: Array, *, mean: Array, deviation: Array, every: int,
+    gram: Array, cross: Array, learned: NDArray[np.int64],
+) -> SeriesState:  # fmt: skip
+    """Give the state of tracks that have had no row; the sums are those learned before, empty where ``every`` is 0."""
+    count, kept = len(tracks), recipe.kept + every
+    return SeriesState(
+        tracks=tracks, rows=np.zeros(count, np.int64), position=np.full(count, -1), tick=np.zeros(count, np.int64),
+        numbers=np.zeros((count, kept, len(recipe.sources))), known=np.zeros((count, kept), np.bool_),
+        mean=mean.copy(), deviation=deviation.copy(), scale=np.zeros(count), scored=np.zeros(count, np.int64),
+        gram=gram.copy(), cross=cross.copy(), learned=learned.copy(), weights=weights.copy(),
+    )  # fmt: skip
+
+
+def track_scales(panel: Panel) -> tuple[Array, Array]:
+    """Give mean and deviation of each track's known values; the deviation of a constant is 1."""
+    mean, deviation = [], []
+    for series in panel:
+        for line in series.values.T:
+            known = line[np.isfinite(line)]
+            if not len(known):
+                raise RangeError(f"the series {series.id or panel.channels[0]!r} holds no number")
+            spread = float(known.std())
+            mean.append(float(known.mean()))
+            deviation.append(spread if spread > 1e-12 * max(1.0, abs(mean[-1])) else 1.0)
+    return np.array(mean), np.array(deviation)
+
+
+def _design(
+    recipe: Recipe, clock: Clock, numbers: Array, origins: NDArray[np.int64], ticks: NDArray[np.int64]
+) -> tuple[Array, Array]:
+    """Give centred features (tracks, origins, F) and means (tracks, origins, 1) at rows of ``numbers``."""
+    windows = recipe.windows
+    carried: list[Window] = [w for w in windows if w.part != "calendar"]
+    parts = [numbers[:, origins[:, None] + (w.start + np.arange(w.length)), w.source] for w in carried]
+    if len(carried) < len(windows):
+        waves = calendar_features(ticks.ravel(), clock, recipe.calendar)
+        parts.append(waves.reshape(*ticks.shape, -1))
+    return centre(np.concatenate(parts, axis=2), windows)
+
+
+def _ticks_back(
+    clock: Clock, state: SeriesState, tracks: NDArray[np.int64], back: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Give the stamps of the rows ``back`` rows before each track's last one, (tracks, len(back))."""
+    if clock.unit == "row":
+        return np.zeros((len(tracks), len(back)), np.int64)
+    return clock.ticks((state.position[tracks, None] - back).ravel()).reshape(len(tracks), -1)

@@ -1,0 +1,90 @@
+"""All that is carried along a panel of series: fixed in size, a dictionary of arrays, safe to cut, fork and save."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Counts = NDArray[np.int64]
+
+
+@dataclass(slots=True)
+class SeriesState:
+    """Where a panel's tracks ((series, channel) pairs) stand.
+
+    Attributes
+    ----------
+    tracks
+        Names, as in `Panel.track_ids`.
+    rows
+        Rows each track has had since its first known value, (tracks,).
+    position
+        Clock position of each track's last row, -1 before the first, (tracks,).
+    tick
+        Stamp of each track's last row, (tracks,).
+    numbers
+        The sources' last rows, standardised, the newest at the end, (tracks, kept, sources).
+    known
+        Where the value was known, (tracks, kept).
+    mean, deviation
+        What standardises each track, (tracks,).
+    scale, scored
+        Running mean of the absolute error of realised forecasts, and how many it has seen, (tracks,).
+    gram, cross
+        Sums of feature and of feature-target products over realised origins, (F, F) and (F, horizon).
+    learned
+        Clock position behind the last origin of each track in those sums, (tracks,).
+    weights
+        The present solution, (F, horizon).
+    block
+        Number of the refit block that the clock is in.
+    """
+
+    tracks: tuple[str, ...]
+    rows: Counts
+    position: Counts
+    tick: Counts
+    numbers: Array
+    known: NDArray[np.bool_]
+    mean: Array
+    deviation: Array
+    scale: Array
+    scored: Counts
+    gram: Array
+    cross: Array
+    learned: Counts
+    weights: Array
+    block: int = -1
+
+    @property
+    def clock_position(self) -> int:
+        """Clock position of the newest row of any track; -1 before the first."""
+        return int(self.position.max(initial=-1))
+
+    @property
+    def nbytes(self) -> int:
+        """Size in bytes; it does not grow."""
+        return sum(value.nbytes for value in self.arrays().values())
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Name every array."""
+        found = {name: getattr(self, name) for name in _ARRAYS}
+        return found | {"block": np.array([self.block])}
+
+    def clone(self) -> SeriesState:
+        """Fork: a copy that goes its own way."""
+        return self.from_arrays(self.tracks, self.arrays())
+
+    @classmethod
+    def from_arrays(cls, tracks: tuple[str, ...], arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """Undo `arrays`; the arrays are copied."""
+        own = {name: np.array(arrays[name]) for name in _ARRAYS}
+        return cls(tracks=tracks, **own, block=int(np.asarray(arrays["block"])[0]))
+
+
+_ARRAYS: Final = tuple(field.name for field in fields(SeriesState) if field.name not in ("tracks", "block"))

@@ -1,0 +1,218 @@
+"""Choose what a series forecaster is made of, on rows held out for it; every part has to earn its place.
+
+The training rows enter once, as second moments of the widest recipe. Any lookback, any choice of parts and any
+penalty is a sub-block of them (`centre_moments`), so a candidate costs one linear solve.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from titans_seq.errors import RangeError
+from titans_seq.tasks.series_baselines import BASELINES, baseline_weights
+from titans_seq.tasks.series_moments import Window, design
+from titans_seq.tasks.series_recipe import Recipe, centre_moments, centred_columns, solve
+from titans_seq.tasks.series_state import Array
+from titans_seq.tasks.series_tracks import Track, track_moments
+
+_log = logging.getLogger(__name__)
+
+PENALTIES = (1.0, 10.0, 100.0, 1e3, 1e4, 1e5)
+_ORIGINS = 1200
+_STEPS = 24
+_BLOCKS = 24
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A recipe and how it did on the validation rows.
+
+    Attributes
+    ----------
+    recipe
+        Lookback, parts and penalty.
+    errors
+        Mean squared error of each validation origin, in variances of the series, (origins,).
+    """
+
+    recipe: Recipe
+    errors: NDArray[np.float64]
+
+    @property
+    def mse(self) -> float:
+        """Mean squared error over the validation rows."""
+        return float(self.errors.mean())
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was chosen, and against what.
+
+    Attributes
+    ----------
+    method
+        ``structured ridge``, ``ridge``, or the name of a baseline.
+    best, ridge
+        The structured candidate and the plain ridge.
+    baselines
+        Validation error by baseline.
+    trials
+        Each part that was tried: name, gain over what was under it, spread of the gain, whether it ships.
+    widest_lookback
+        The longest lookback that was tried.
+    """
+
+    method: str
+    best: Candidate
+    ridge: Candidate
+    baselines: dict[str, float]
+    trials: tuple[tuple[str, float, float, bool], ...]
+    widest_lookback: int
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe that ships."""
+        return self.ridge.recipe if self.method == "ridge" else self.best.recipe
+
+
+class Trials:
+    """Candidates over one set of moments and one set of validation origins.
+
+    Parameters
+    ----------
+    tracks
+        Laid out by the widest recipe.
+    widest
+        Longest lookback and every part that may be tried.
+    valid_rows
+        Rows held out at the end of each track.
+    """
+
+    def __init__(self, tracks: Sequence[Track], widest: Recipe, *, valid_rows: int) -> None:
+        self.widest = widest
+        self.windows: tuple[Window, ...] = (*widest.windows, widest.target)
+        horizon = widest.horizon
+        self.part = np.repeat([w.part for w in self.windows], [w.length for w in self.windows])
+        self.centred = centred_columns(self.windows)
+        width = len(self.part)
+        self.moments = np.zeros((width, width))
+        self.origins = 0
+        # Steps are thinned for the search only; the weights that ship are solved for all of them.
+        self.steps = np.unique(np.linspace(0, horizon - 1, min(horizon, _STEPS)).astype(int))
+        rows, owners = [], []
+        stride = max(1, sum(max(1, valid_rows - horizon + 1) for _ in tracks) // _ORIGINS)
+        for track in tracks:
+            split = len(track) - valid_rows
+            first, last = widest.reach - 1, split - horizon
+            if last > first:
+                self.moments += track_moments(track, first, last, self.windows, horizon)
+                self.origins += last - first
+            held = np.arange(max(first, split - 1) + track.index % stride, len(track) - horizon, stride)
+            held = held[track.usable(held, horizon)] if len(held) else held
+            rows.append(design(track.numbers, held, self.windows))
+            owners.append(held)
+        self.held = np.concatenate(rows)
+        self.when = np.concatenate(owners)
+        if not self.origins or not len(self.held):
+            raise RangeError("too few rows to choose on")
+
+    def candidate(self, recipe: Recipe) -> Candidate:
+        """Solve one recipe on the training rows and score it on the others."""
+        columns, targets = self._columns(recipe)
+        both = np.concatenate([columns, targets])
+        part = centre_moments(self.moments[np.ix_(both, both)], self.centred[both], recipe.lookback)
+        width = len(columns)
+        weights = solve(part[:width, :width], part[:width, width:], recipe.penalty)
+        return self._score(recipe, columns, targets, weights)
+
+    def baseline(self, name: str) -> float:
+        """Score a baseline on the same origins."""
+        recipe = replace(self.widest, parts=())
+        columns, targets = self._columns(recipe)
+        weights = baseline_weights(name, recipe)[:, self.steps]
+        return self._score(recipe, columns, targets, weights).mse
+
+    def best_penalty(self, recipe: Recipe, penalties: Sequence[float]) -> Candidate:
+        """Try penalties and give the best."""
+        return min((self.candidate(replace(recipe, penalty=p)) for p in penalties), key=lambda c: c.mse)
+
+    def gain(self, better: Candidate, worse: Candidate) -> tuple[float, float]:
+        """Give what one candidate saves, and what it has to save to count.
+
+        That is the one-sided 95 % limit of Student's t for the mean over blocks of time at least a horizon long: with
+        four blocks a gain must be 2.4 standard errors, with many 1.7.
+        """
+        saved = worse.errors - better.errors
+        order = np.argsort(self.when, kind="stable")
+        span = max(1, int(self.when.max() - self.when.min()) // self.widest.horizon)
+        blocks = [float(b.mean()) for b in np.array_split(saved[order], max(2, min(_BLOCKS, span, len(saved))))]
+        error = float(np.std(blocks, ddof=1) / np.sqrt(len(blocks)))
+        return float(saved.mean()), _student(len(blocks) - 1) * error
+
+    def _columns(self, recipe: Recipe) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        lookback = np.flatnonzero(self.part == "lookback")[self.widest.lookback - recipe.lookback :]
+        carried = np.flatnonzero(np.isin(self.part, list(recipe.parts)))
+        return np.concatenate([lookback, carried]), np.flatnonzero(self.part == "target")[self.steps]
+
+    def _score(
+        self, recipe: Recipe, columns: NDArray[np.int64], targets: NDArray[np.int64], weights: Array
+    ) -> Candidate:
+        look = self.widest.lookback
+        mean = self.held[:, look - recipe.lookback : look].mean(axis=1, keepdims=True)
+        x = self.held[:, columns] - mean * self.centred[columns]
+        errors = x @ weights - (self.held[:, targets] - mean)
+        return Candidate(recipe, (errors**2).mean(axis=1))
+
+
+def choose(tracks: Sequence[Track], widest: Recipe, *, lookbacks: Sequence[int], valid_rows: int) -> Choice:
+    """Choose lookback, penalty and parts on the last ``valid_rows`` rows of each track.
+
+    For each lookback, parts are added one at a time, the most useful first, as long as each saves more than the
+    spread of
+    what it saves. The best chain ships if it beats the plain ridge by more than the spread, and anything only if it
+    beats last value, seasonal naive and drift.
+    """
+    trials = Trials(tracks, widest, valid_rows=valid_rows)
+    ridges = [trials.best_penalty(replace(widest, lookback=n, parts=()), PENALTIES) for n in lookbacks]
+    ridge = min(ridges, key=lambda c: c.mse)
+    chains = [_grow(trials, start, widest.parts) for start in ridges]
+    best, tried = min(chains, key=lambda found: found[0].mse)
+    saved, spread = trials.gain(best, ridge)
+    structured = bool(best.recipe.parts) and saved > spread
+    baselines = {name: trials.baseline(name) for name in BASELINES}
+    winner = best if structured else ridge
+    name, error = min(baselines.items(), key=lambda item: item[1])
+    method = name if error <= winner.mse else "structured ridge" if structured else "ridge"
+    choice = Choice(method, best, ridge, baselines, tuple(tried), widest.lookback)
+    _log.debug("chosen: %s, %s", method, choice.recipe)
+    return choice
+
+
+def _grow(
+    trials: Trials, start: Candidate, parts: Sequence[str]
+) -> tuple[Candidate, list[tuple[str, float, float, bool]]]:
+    """Add parts to a ridge while they help."""
+    best, left, log = start, list(parts), []
+    while left:
+        found = {part: trials.candidate(best.recipe.with_parts((*best.recipe.parts, part))) for part in left}
+        part = min(found, key=lambda name: found[name].mse)
+        saved, spread = trials.gain(found[part], best)
+        log.append((part, saved, spread, saved > spread))
+        if saved <= spread:
+            log += [(name, *trials.gain(found[name], best), False) for name in left if name != part]
+            break
+        near = [best.recipe.penalty * factor for factor in (1 / 6, 6.0)]
+        best = min(found[part], trials.best_penalty(found[part].recipe, near), key=lambda c: c.mse)
+        left.remove(part)
+    return best, log
+
+
+def _student(freedom: int) -> float:
+    """Give the 95 % quantile of Student's t (1.645 + 1.6 / n is right to 0.02 from n = 6 on)."""
+    first = (6.31, 2.92, 2.35, 2.13, 2.02)
+    return first[freedom - 1] if freedom <= len(first) else 1.645 + 1.6 / freedom

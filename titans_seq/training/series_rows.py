@@ -1,0 +1,31 @@
+"""Rows of a later table, read as the model's own table was."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from titans_seq.tasks.series_files import Snapshot
+from titans_seq.tasks.series_ridge import SeriesModel
+from titans_seq.timeseries import Names, Panel, TableOptions
+
+
+def known_options(options: TableOptions, model: SeriesModel, names: Names) -> TableOptions:
+    """Fill in what the model's table has settled: names of columns, zone of the stamps."""
+    return replace(
+        options,
+        time_col=options.time_col or names.time,
+        target_cols=options.target_cols or (model.channels if len(model.channels) > 1 else (names.target,)),
+        id_col=options.id_col or (names.id if names.has_ids else None),
+        time_zone=options.time_zone or model.clock.zone,
+    )
+
+
+def newer_rows(panel: Panel, snapshot: Snapshot) -> Panel:
+    """Keep the rows behind the newest one that the state has read."""
+    newest = int(snapshot.state.tick.max())
+    parts = [
+        series.rows(int(np.searchsorted(series.ticks, newest, side="right")), len(series)) for series in panel.series
+    ]
+    return panel.replace([series for series in parts if len(series)])
