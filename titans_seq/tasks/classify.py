@@ -170,9 +170,11 @@ class SequenceClassifier(nn.Module):
             tokens = self._varied(tokens, lengths)
         logits: Tensor = self.head(self.features(tokens, lengths)).float()
         if self.places is not None:
-            logits = logits + self._at_places(tokens)
+            placed = self._at_places(tokens)
             if self.reverse_complement == "equivariant":
-                logits = logits + self._at_places(other_strand(tokens, lengths))
+                # The strands are added to each other first: then their order changes no bit.
+                placed = placed + self._at_places(other_strand(tokens, lengths))
+            logits = logits + placed
         return logits
 
     @torch.no_grad()
