@@ -1,22 +1,55 @@
-"""Which implementation runs: `backend` = auto, recurrent or chunkwise."""
+"""Which implementation runs: `backend` = auto, recurrent, chunkwise or triton.
+
+=========  ==============================================  ==========================================================
+auto       on a CPU: chunkwise                             its products already are the processor's own library's
+           on CUDA, a memory that `limits` lets pass:      one launch per pass instead of a dozen per chunk, and no
+           triton                                          activation is written to memory
+           on CUDA, any other: chunkwise, one log line     right on every device
+recurrent  the definition, one token at a time             for tests
+triton     the kernels, or an error that says why not      also on a CPU under TRITON_INTERPRET=1, for tests
+=========  ==============================================  ==========================================================
+
+No row rests on a speed measured by us yet: `tests/benchmarks/gpu.py` times each against the others.
+"""
 
 from __future__ import annotations
+
+import logging
+import os
+from functools import cache
+from importlib.util import find_spec
 
 import torch
 from torch import Tensor
 
-from titans_seq.errors import unknown_name
+from titans_seq.errors import ConfigError, unknown_name
 from titans_seq.ops.chunkwise import chunkwise_with_surprise
 from titans_seq.ops.recurrent import recurrent
 from titans_seq.ops.rule import Gates, MemoryRule, MemoryState
+from titans_seq.ops.triton.limits import PRODUCTS, refusal
 
-BACKENDS = ("auto", "recurrent", "chunkwise")
+log = logging.getLogger(__name__)
+BACKENDS = ("auto", "recurrent", "chunkwise", "triton")
 
 
 def check_backend(backend: str) -> None:
     """Raise unless ``backend`` is one of `BACKENDS`."""
     if backend not in BACKENDS:
         raise unknown_name("memory backend", backend, BACKENDS)
+
+
+def why_not_triton(
+    rule: MemoryRule, chunk_size: int, device: torch.device, products: torch.dtype, state: torch.dtype
+) -> str | None:
+    """Why the kernels cannot run here, or None where they can."""
+    if device.type != "cuda" and not _interpreted():
+        return f"the tensors are on {device.type}, and Triton needs a CUDA device"
+    if not _installed():
+        return "triton is not installed"
+    if _interpreted() and products == torch.bfloat16:
+        return "Triton's interpreter computes wrong numbers in bfloat16"
+    least = torch.cuda.get_device_capability(device) if device.type == "cuda" else (8, 0)
+    return refusal(rule, chunk_size, capability=least, products=products, state=state)
 
 
 def run_memory(
@@ -29,22 +62,54 @@ def run_memory(
     rule: MemoryRule,
     chunk_size: int,
     backend: str = "auto",
+    products: torch.dtype | None = None,
 ) -> tuple[Tensor, Tensor | None, MemoryState]:
     """Reads (B, H, T, D_v), length of the surprise (B, H, T) where the backend gives it, and the state after.
 
-    ``auto`` takes the chunk form, which is right on every device. `torch.compile` leaves this call alone: the chunk
-    form is already a few large products, and tracing its loop would unroll it.
+    ``products`` is the type in which the model computes, for the operands of the kernels' matrix products (float32
+    where it is None); the other backends compute in the state's type. `torch.compile` leaves this call alone: each
+    backend already is a few large operations, and tracing a loop would unroll it.
+
+    Raises
+    ------
+    UnknownNameError, and ConfigError with the reason where ``triton`` is asked for by name and cannot run.
     """
     check_backend(backend)
     # `disable` pulls in the whole compiler (3 s, 150 MB), so it is asked for only where one is at work.
     run = torch.compiler.disable(_run) if torch.compiler.is_compiling() else _run
-    return run(q, k, v, gates, state, rule, chunk_size, backend)
+    return run(q, k, v, gates, state, rule, chunk_size, backend, products)
 
 
 def _run(
-    q: Tensor, k: Tensor, v: Tensor, gates: Gates, state: MemoryState, rule: MemoryRule, chunk_size: int, backend: str
-) -> tuple[Tensor, Tensor | None, MemoryState]:
+    q: Tensor, k: Tensor, v: Tensor, gates: Gates, state: MemoryState, rule: MemoryRule, chunk_size: int, backend: str,
+    products: torch.dtype | None,
+) -> tuple[Tensor, Tensor | None, MemoryState]:  # fmt: skip
     if backend == "recurrent":
         y, after = recurrent(q, k, v, gates, state, rule=rule, chunk_size=chunk_size)
         return y, None, after
+    if backend == "triton" or (backend == "auto" and q.is_cuda):
+        kind = products if products in PRODUCTS else torch.float32
+        reason = why_not_triton(rule, chunk_size, q.device, kind, state.weights.dtype)
+        if reason is None:
+            from titans_seq.ops.triton.memory import memory
+
+            return memory(q, k, v, gates, state, rule=rule, chunk_size=chunk_size, products=kind)
+        if backend == "triton":
+            raise ConfigError(f"backend 'triton' cannot run this memory: {reason}; backend 'auto' runs it otherwise")
+        _tell(reason)
     return chunkwise_with_surprise(q, k, v, gates, state, rule=rule, chunk_size=chunk_size)
+
+
+@cache
+def _tell(reason: str) -> None:
+    """Log a fallback, once per reason."""
+    log.info("memory runs chunkwise: %s", reason)
+
+
+@cache
+def _installed() -> bool:
+    return find_spec("triton") is not None
+
+
+def _interpreted() -> bool:
+    return os.environ.get("TRITON_INTERPRET") == "1"

@@ -29,8 +29,10 @@ def tiles(kernel: str, rule: MemoryRule, chunk: int, products: torch.dtype) -> T
     return Tiles(64, 8, 1)
 
 
-def refusal(rule: MemoryRule, chunk_size: int, state: torch.dtype = torch.float32) -> str | None:
-    """Why the kernels cannot run this memory, or None."""
+def refusal(
+    rule: MemoryRule, chunk_size: int, *, capability: tuple[int, int], products: torch.dtype, state: torch.dtype
+) -> str | None:
+    """Why the kernels cannot run this memory on a device of compute ``capability``, or None."""
     st = rule.structure
     if not rule.retention.linear:
         name = type(rule.retention).__name__

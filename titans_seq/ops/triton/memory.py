@@ -156,14 +156,14 @@ class Memory(torch.autograd.Function):
             "k": k, "anchor": anchor, "states": w.states, "delta": w.delta, "deltabar": delta_bar, "kbar": kbar,
             "inputbar": hidden[0], "hiddenbar": hidden[-1], "statebar": state_bar,
         }  # fmt: skip
-        g_bar, fade_bar = torch.empty_like(w.g), torch.empty_like(w.fade)
+        g_bar, fade_bar = blank(k, *w.g.shape), blank(k, *w.fade.shape)
         plan.launch(
             read_backward, rows.chunks, q=q, g=w.g, fade=w.fade, out_q=out_q, ybar=ybar, qbar=qbar, g_bar=g_bar,
             fade_bar=fade_bar, **common,
         )  # fmt: skip
-        vbar, share_bar, keep_bar = blank(v, *v.shape, dtype=v.dtype), torch.empty_like(w.share), torch.empty_like(w.keep)
-        threshold_bar = None if threshold is None else torch.empty_like(threshold)
-        anchor_bar = None if anchor is None else torch.empty_like(anchor)
+        vbar, share_bar, keep_bar = blank(v, *v.shape, dtype=v.dtype), blank(k, *w.share.shape), blank(k, *w.keep.shape)
+        threshold_bar = None if threshold is None else blank(k, *threshold.shape)
+        anchor_bar = None if anchor is None else blank(k, *anchor.shape)
         plan.launch(
             write_backward, rows.rows, v=v, threshold=threshold, share=w.share, keep=w.keep, out_k=w.out, carry=carry,
             vbar=vbar, threshold_bar=threshold_bar, share_bar=share_bar, keep_bar=keep_bar, anchor_bar=anchor_bar,

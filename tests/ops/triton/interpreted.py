@@ -1,0 +1,199 @@
+"""Every kernel against the definition, under Triton's interpreter. Run by `test_interpreter.py` in a process of its own.
+
+Float32 on both sides of the arguments, the definition in float64; outputs that a kernel is to fill hold NaN before.
+Tiles of 16 columns, so that every width is worked through in several blocks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.ops.cases import Inputs, assert_same, convert, errors, inputs_for, outcome
+from titans_seq.errors import ShapeError
+from titans_seq.ops import Gates, MemoryRule, MemoryState, Structure, make_bias, make_gate, recurrent
+from titans_seq.ops.dispatch import run_memory
+from titans_seq.ops.triton import memory as kernels
+from titans_seq.ops.triton.limits import Tiles
+
+CHUNK = 16
+STRUCTURES = {
+    "matrix": Structure("matrix", 16, 16),
+    "matrix-32x16": Structure("matrix", 32, 16),
+    "mlp1": Structure("mlp", 32, 32, depth=1),
+    "mlp2": Structure("mlp", 16, 16, depth=2, expansion=2),
+    "mlp2-32x16-silu": Structure("mlp", 32, 16, depth=2, expansion=1, activation="silu"),
+}
+
+
+@pytest.fixture(autouse=True)
+def poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nan(like: Tensor, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        return torch.full(shape, math.nan, dtype=dtype, device=like.device)
+
+    monkeypatch.setattr(kernels, "blank", nan)
+    monkeypatch.setattr(kernels, "tiles", lambda *_: Tiles(16, 4, 1))
+
+
+def op(
+    q: Tensor, k: Tensor, v: Tensor, gates: Gates, state: MemoryState, *, rule: MemoryRule, chunk_size: int
+) -> tuple[Tensor, MemoryState]:
+    y, _, after = run_memory(q, k, v, gates, state, rule=rule, chunk_size=chunk_size, backend="triton")
+    return y, after
+
+
+def rule_of(structure: str, bias: str, gate: str, *, momentum: bool, clip: float | None = None) -> MemoryRule:
+    return MemoryRule(STRUCTURES[structure], make_bias(bias), make_gate(gate), momentum, clip)
+
+
+def case(rule: MemoryRule, tokens: int, *, position: int = 0, heads: int = 1, batch: int = 1, seed: int = 0) -> Inputs:
+    x = inputs_for(
+        rule, tokens, position=position, chunk=CHUNK, masked=True, batch=batch, heads=heads, rate=0.02, forget=0.05,
+        seed=seed,
+    )  # fmt: skip
+    return convert(x, torch.Tensor.float)
+
+
+def check(rule: MemoryRule, x: Inputs, *, cuts: Iterable[int] = (), rel: float = 2e-5) -> None:
+    found = {name: t.double() for name, t in outcome(op, x, rule, CHUNK, cuts=cuts).items()}
+    assert_same(found, outcome(recurrent, convert(x, torch.Tensor.double), rule, CHUNK), rel)
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+@pytest.mark.parametrize(("gate", "momentum"), [("none", False), ("l2", True)])
+def test_structures(structure: str, gate: str, momentum: bool) -> None:
+    rule = rule_of(structure, "l2", gate, momentum=momentum)
+    check(rule, case(rule, 19))
+
+
+def test_rows_and_heads_keep_apart() -> None:
+    rule = rule_of("mlp2", "l2", "l2", momentum=True)
+    check(rule, case(rule, 35, batch=2, heads=2))
+
+
+@pytest.mark.parametrize("bias", ["dot_product", "lp", "huber", "huber_norm", "huber_mixture", "robust"])
+def test_biases(bias: str) -> None:
+    rule = rule_of("matrix", bias, "l2", momentum=False)
+    check(rule, case(rule, 17))
+
+
+@pytest.mark.parametrize("bias", ["lp", "huber_mixture"])
+def test_biases_under_layer_norm(bias: str) -> None:
+    rule = rule_of("mlp2", bias, "l2", momentum=False)
+    check(rule, case(rule, 17, seed=1))
+
+
+@pytest.mark.parametrize("bias", ["l2", "robust"])
+def test_clipped_errors(bias: str) -> None:
+    rule = rule_of("matrix-32x16", bias, "l2", momentum=True, clip=3.0)
+    free = rule_of("matrix-32x16", bias, "l2", momentum=True)
+    x = case(rule, 17)
+    y, after = (recurrent(x.q, x.k, x.v, x.gates, x.state, rule=r, chunk_size=CHUNK)[1] for r in (rule, free))
+    assert not torch.allclose(y.weights, after.weights)  # some errors are longer than the clip
+    check(rule, x)
+
+
+@pytest.mark.parametrize("momentum", [False, True])
+@pytest.mark.parametrize(("position", "tokens"), [(5, 3), (5, 11), (15, 18), (16, 1)])
+def test_begins_and_ends_inside_a_chunk(position: int, tokens: int, momentum: bool) -> None:
+    rule = rule_of("mlp2" if momentum else "matrix", "l2", "l2", momentum=momentum)
+    check(rule, case(rule, tokens, position=position))
+
+
+@pytest.mark.parametrize("cuts", [[1], [7, 16, 20], [16], [3, 3, 30]])
+def test_any_cut_gives_the_same(cuts: list[int]) -> None:
+    rule = rule_of("matrix", "l2", "l2", momentum=True)
+    x = case(rule, 33)
+    assert_same(outcome(op, x, rule, CHUNK, cuts=cuts), outcome(op, x, rule, CHUNK), 2e-5)
+
+
+def test_states_computed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stretches of one chunk each, whose backward passes repeat their write pass."""
+    rule = rule_of("mlp2", "l2", "l2", momentum=True)
+    x = case(rule, 33)
+    monkeypatch.setattr(kernels, "_STATES", 1)
+    check(rule, x)
+
+
+@pytest.mark.parametrize("forget", [0.5, 1.0])
+def test_gates_at_their_ends(forget: float) -> None:
+    """alpha = 1 forgets all, eta = 0 carries nothing: cumulated logarithms fall by 16 and 87 per token."""
+    rule = rule_of("matrix", "l2", "l2", momentum=True)
+    x = case(rule, 17)
+    assert x.gates.forget is not None
+    assert x.gates.momentum is not None
+    alpha, eta = (g.detach().clone() for g in (x.gates.forget, x.gates.momentum))
+    alpha[..., [2, 3, 9]], eta[..., [4, 9, 10]] = forget, 0.0
+    x = replace(x, gates=replace(x.gates, forget=alpha, momentum=eta))
+    check(rule, x)
+
+
+def test_surprise() -> None:
+    from titans_seq.ops.chunkwise import chunkwise_with_surprise
+
+    rule = rule_of("mlp2", "l2", "l2", momentum=True)
+    x = case(rule, 21, position=4)
+    call = (x.q, x.k, x.v, x.gates, x.state)
+    with torch.no_grad():
+        found = run_memory(*call, rule=rule, chunk_size=CHUNK, backend="triton")[1]
+        wanted = chunkwise_with_surprise(*call, rule=rule, chunk_size=CHUNK)[1]
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_half_precision_products() -> None:
+    """Rounding of 2^-11 in the operands, and a state that stays float32."""
+    rule = rule_of("mlp2", "l2", "l2", momentum=True)
+    x = case(rule, 19)
+
+    def half(q: Tensor, k: Tensor, v: Tensor, gates: Gates, state: MemoryState, *, rule: MemoryRule, chunk_size: int):  # type: ignore[no-untyped-def]
+        y, _, after = kernels.memory(
+            q, k, v, gates, state, rule=rule, chunk_size=chunk_size, products=torch.float16
+        )  # fmt: skip
+        assert after.weights.dtype == torch.float32
+        return y, after
+
+    apart = errors(outcome(half, x, rule, CHUNK), outcome(op, x, rule, CHUNK))
+    assert 1e-6 < max(apart.values()) < 2e-2, apart
+
+
+def test_packed_sequences() -> None:
+    """Sequences of 5, 16, 17 and 1 tokens on one axis, against one call each."""
+    rule, edges = rule_of("mlp2", "l2", "l2", momentum=True), [0, 5, 21, 38, 39]
+    x = case(rule, 39, heads=2)
+    start = x.state.weights.detach().expand(4, -1, -1).clone().requires_grad_()
+    momentum = torch.zeros_like(start).requires_grad_()
+    leaves = [x.q, x.k, x.v, x.gates.learning_rate, x.gates.forget, x.gates.momentum, start, momentum]
+    y, end = kernels.packed_memory(
+        x.q, x.k, x.v, x.gates, start, momentum, cu_seqlens=torch.tensor(edges), rule=rule, chunk_size=CHUNK
+    )
+    weigh = torch.randn(y.shape, generator=torch.Generator().manual_seed(3))
+    found = torch.autograd.grad((y * weigh).sum() + end.square().sum(), leaves)
+    reads, loss = [], torch.zeros(())
+    for i, (lo, hi) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+        at = start[i : i + 1]
+        state = MemoryState(at, momentum[i : i + 1], at, torch.zeros(1, 2))
+        read, after = op(*x.cut(lo, hi), state, rule=rule, chunk_size=CHUNK)
+        assert after.momentum is not None
+        loss = loss + after.weights.square().sum() + after.momentum.square().sum()
+        torch.testing.assert_close(end[i, :, 0], after.weights[0], rtol=0, atol=1e-6)
+        reads.append(read)
+    wanted = torch.autograd.grad((torch.cat(reads, 2) * weigh).sum() + loss, leaves)
+    torch.testing.assert_close(y, torch.cat(reads, 2), rtol=0, atol=1e-6)
+    for a, b in zip(found, wanted, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_packing_refuses_what_it_cannot_read() -> None:
+    rule = rule_of("matrix", "l2", "none", momentum=False)
+    x = case(rule, 8)
+    for edges in ([0, 9], [1, 8], [0, 4, 4, 8]):
+        start = x.state.weights.expand(len(edges) - 1, -1, -1)
+        with pytest.raises(ShapeError, match="rising from 0 to 8"):
+            kernels.packed_memory(
+                x.q, x.k, x.v, x.gates, start, None, cu_seqlens=torch.tensor(edges), rule=rule, chunk_size=CHUNK
+            )
