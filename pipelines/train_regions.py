@@ -28,7 +28,7 @@ from titans_seq.tasks.build_regions import build_base_labels
 from titans_seq.tasks.gene_calls import ContigScores
 from titans_seq.training.budget import plan_budget
 from titans_seq.training.loop import Fitting, Progress, fit
-from titans_seq.training.regions_baselines import hexamer_genes, kmer_regression, majority
+from titans_seq.training.regions_baselines import kmer_regression, majority, plain_genes
 from titans_seq.training.regions_evaluate import ARMS, ArmScores, class_truth, fit_caller, gene_table, score_arm
 from titans_seq.training.regions_job import RegionsJob, prepare
 from titans_seq.training.regions_report import build_report, save_model, write_report
@@ -101,9 +101,11 @@ def train(job: RegionsJob, task: BaseLabels, *, runtime: Runtime, watch: Watch) 
 def begin_with(task: BaseLabels, path: Path, config: TrainRegionsConfig) -> None:
     """Start from the weights of another run of the same shape."""
     model = open_regions_model(path)
-    own = (config.model, config.letters, config.labels.classes, config.labels.frames)
-    other = (model.config.model, model.config.letters, model.config.labels.classes, model.config.labels.frames)
-    if own != other:
+    shapes = [
+        (c.model, c.letters.patch, c.letters.width, c.letters.table_width, c.labels.classes, c.labels.frames)
+        for c in (config, model.config)
+    ]
+    if shapes[0] != shapes[1]:
         raise StateMismatchError(
             f"{path}: its model, letters or classes differ from this preset's; copy its config.yaml"
         )
@@ -117,7 +119,7 @@ def baselines(job: RegionsJob, *, decode: bool) -> dict[str, Any]:
     windows = job.config.evaluation.baseline_windows
     if windows:
         rows["k-mer regression"] = kmer_regression(job, windows=windows, seed=job.config.run.seed)
-    hexamers = None
+    plain = None
     if decode:
-        hexamers = gene_table(job.parts.valid, hexamer_genes(job), job.genes, job.config.evaluation.min_gene)
-    return {"baselines": rows, "hexamers": hexamers}
+        plain = gene_table(job.parts.valid, plain_genes(job), job.genes, job.config.evaluation.min_gene)
+    return {"baselines": rows, "plain": plain}

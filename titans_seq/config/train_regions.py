@@ -132,10 +132,13 @@ class DecoderSection(Section):
         Of a gene, in bases, stop codon included.
     max_overlap
         Bases that two genes may share.
+    train_bases
+        Bases of the training part that the decoder's weights are learned from too; the network has seen them.
     """
 
     min_length: Annotated[int, Field(ge=30)] = 90
     max_overlap: NonNegative = 60
+    train_bases: NonNegative = 1_500_000
 
 
 class RegionsEvaluationSection(Section):

@@ -1,18 +1,20 @@
-"""The plain gene scorer: in-frame hexamers and the letters around a start. A floor for a network, and a baseline.
+"""The plain gene scorer: in-frame hexamers, the letters around a start, and a ribosome binding site in front of it.
 
 With c = 0, 1, 2 the codon position of a base, h the hexamer that begins there, and counts over annotated genes and
 over everything else (both strands):
 
-    coding[f, t] = log p(h_t | coding, codon position (t - f) mod 3) - log p(h_t | not coding)       per base / 3
-    start[t]     = sum_j log p(s_{t+j} | true start, j) - log p(s_{t+j} | other candidate, j)
+    coding[f, t]  = (log p(h_t | coding, codon position (t - f) mod 3) - log p(h_t | not coding)) / 3
+    letters[t]    = sum_j log p(s_{t+j} | true start, j) - log p(s_{t+j} | other candidate, j)
+    binding[t]    = log(1 - m + m sum_d p(d) prod_j q_j(s_{t-d+j}) / b(s_{t-d+j}))
 
-Each base's hexamer shares five letters with the next, so a sum over bases counts evidence about three times over a
-sum over codons; the division by 3 keeps the scale of one count per codon step.
+Each base's hexamer shares five letters with the next, hence the 3. The binding motif q (six letters), its distances d
+and the share m of genes that have one are learned by expectation and maximisation, from AGGAGG on. A network's scores
+stand beside these as more tracks; a new genome's own counts may take their place.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -29,23 +31,30 @@ UPSTREAM: Final = 25
 """Bases before a start that its score looks at."""
 DOWNSTREAM: Final = 12
 """Bases from a start on that its score looks at."""
+MOTIF: Final = 6
+"""Letters of the binding motif."""
 _K: Final = 6
+_AGGAGG: Final = np.array([0, 2, 2, 0, 2, 2])
 
 
 @dataclass(frozen=True)
 class StrandScores:
-    """What a scorer says of one strand, in strand coordinates.
+    """What scorers say of one strand, in strand coordinates, by the name of the track.
 
     Attributes
     ----------
-    coding : float32 [3, T]
+    coding : float32 [3, T] each
         For each base and frame f, log-odds that it is coding with codon position (t - f) mod 3, against not coding.
-    start : float32 [T]
+    start : float32 [T] each
         Log-odds that a gene begins here; read only at start codons.
     """
 
-    coding: Floats
-    start: Floats
+    coding: Mapping[str, Floats]
+    start: Mapping[str, Floats]
+
+    def beside(self, other: StrandScores) -> StrandScores:
+        """The tracks of both; names must differ."""
+        return StrandScores({**self.coding, **other.coding}, {**self.start, **other.start})
 
 
 @dataclass(frozen=True)
@@ -72,10 +81,19 @@ class StrandGenes:
 
 @dataclass(frozen=True)
 class CodonScores:
-    """Tables of the plain scorer: ``hexamers`` [3, 4^6 + 1] and ``letters`` [UPSTREAM + DOWNSTREAM, 5], log-odds."""
+    """Tables of the plain scorer, log-odds.
+
+    Attributes
+    ----------
+    hexamers, letters : float32 [3, 4^6 + 1] and [UPSTREAM + DOWNSTREAM, 5]
+    motif, distance : float32 [MOTIF, 5] and [distances]
+        Of the binding site; ``distance`` is log(m p(d)).
+    """
 
     hexamers: Floats
     letters: Floats
+    motif: Floats
+    distance: Floats
 
     @classmethod
     def fit(cls, strands: Iterable[StrandGenes], *, pseudo: float = 2.0) -> CodonScores:
@@ -83,18 +101,23 @@ class CodonScores:
         size = 4**_K + 1
         coding, rest = np.full((3, size), pseudo), np.full(size, pseudo)
         true, other = (np.ones((UPSTREAM + DOWNSTREAM, N_TOKEN + 1)) for _ in range(2))
+        upstream: list[npt.NDArray[np.uint8]] = []
         for strand in strands:
             ids, position = hexamer_ids(strand.tokens), codon_positions(strand)
             for c in range(3):
                 coding[c] += np.bincount(ids[strand.used & (position == c)], minlength=size)
             rest += np.bincount(ids[strand.used & (position < 0)], minlength=size)
-            _count_letters(true, strand.tokens, strand.start[strand.used[strand.start]])
+            starts = strand.start[strand.used[strand.start]]
+            _count_letters(true, strand.tokens, starts)
+            inside = starts[starts >= UPSTREAM]
+            upstream.append(strand.tokens[inside[:, None] - np.arange(UPSTREAM, 0, -1)])
             _count_letters(other, strand.tokens, strand.other_starts[strand.used[strand.other_starts]])
         hexamers = np.log(coding / coding.sum(1, keepdims=True)) - np.log(rest / rest.sum())
         hexamers[:, -1] = 0.0
         letters = np.log(true / true.sum(1, keepdims=True)) - np.log(other / other.sum(1, keepdims=True))
         letters[:, N_TOKEN] = 0.0
-        return cls((hexamers / 3).astype(np.float32), letters.astype(np.float32))
+        motif, distance = fit_motif(np.concatenate(upstream), other[:UPSTREAM].sum(0)[:4])
+        return cls((hexamers / 3).astype(np.float32), letters.astype(np.float32), motif, distance)
 
     def scores(self, tokens: Tokens) -> StrandScores:
         """Score one strand."""
@@ -103,10 +126,54 @@ class CodonScores:
         phase = np.arange(tokens.size) % 3
         coding = np.stack([np.choose((phase - frame) % 3, by_position) for frame in range(3)])
         padded = np.concatenate([np.full(UPSTREAM, N_TOKEN, np.uint8), tokens, np.full(DOWNSTREAM, N_TOKEN, np.uint8)])
-        start = np.zeros(tokens.size, dtype=np.float32)
+        letters = np.zeros(tokens.size, dtype=np.float32)
         for offset, row in enumerate(self.letters):
-            start += row[padded[offset : offset + tokens.size]]
-        return StrandScores(coding.astype(np.float32), start)
+            letters += row[padded[offset : offset + tokens.size]]
+        binding = np.full(tokens.size, np.log1p(-min(float(np.exp(self.distance).sum()), 0.99)), dtype=np.float32)
+        for step, log_p in enumerate(self.distance):
+            match = np.full(tokens.size, log_p, dtype=np.float32)
+            for j, row in enumerate(self.motif):
+                match += row[padded[step + j : step + j + tokens.size]]
+            np.logaddexp(binding, match, out=binding)
+        return StrandScores({"hexamer": coding.astype(np.float32)}, {"letters": letters, "binding": binding})
+
+
+def fit_motif(
+    upstream: npt.NDArray[np.uint8], background: npt.NDArray[np.float64], *, steps: int = 30
+) -> tuple[Floats, Floats]:
+    """Learn a motif of `MOTIF` letters that most sequences hold once at a preferred place.
+
+    Parameters
+    ----------
+    upstream
+        The `UPSTREAM` letters in front of true starts, [G, UPSTREAM].
+    background
+        Counts of A, C, G, T in front of other candidates.
+
+    Returns
+    -------
+    tuple
+        Log-odds of the motif's letters [MOTIF, 5] and log(m p(d)) of its places, from the left.
+    """
+    places = UPSTREAM - MOTIF - 2
+    share = (background + 1) / (background + 1).sum()
+    q = np.full((MOTIF, 4), 0.1)
+    q[np.arange(MOTIF), _AGGAGG] = 0.7
+    p = np.full(places, 0.7 / places)
+    windows = np.stack([upstream[:, at : at + MOTIF] for at in range(places)], 1).astype(np.int64)  # (G, places, MOTIF)
+    known = windows < N_TOKEN
+    safe = np.minimum(windows, 3)
+    for _ in range(steps if len(upstream) else 0):
+        odds = np.where(known, np.log(q)[np.arange(MOTIF), safe] - np.log(share)[safe], 0.0).sum(-1)
+        joint = p * np.exp(odds)
+        weight = joint / (joint.sum(1, keepdims=True) + 1 - p.sum())
+        p = np.minimum((weight.sum(0) + 0.1) / (len(upstream) + 1), 0.9)
+        for j in range(MOTIF):
+            found = np.bincount(safe[:, :, j].ravel(), weights=(weight * known[:, :, j]).ravel(), minlength=4)
+            q[j] = (found + 4 * share) / (found.sum() + 4)
+    motif = np.zeros((MOTIF, N_TOKEN + 1), dtype=np.float32)
+    motif[:, :4] = np.log(q) - np.log(share)
+    return motif, np.log(p).astype(np.float32)
 
 
 def hexamer_ids(tokens: Tokens) -> Ints:

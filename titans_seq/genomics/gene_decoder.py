@@ -28,10 +28,10 @@ from titans_seq.errors import RangeError
 from titans_seq.genomics.alphabet import N_TOKEN, Tokens, reverse_complement
 from titans_seq.genomics.codon_scores import StrandScores
 from titans_seq.genomics.gene_features import (
-    GENE_NAMES,
-    START_NAMES,
     candidate_columns,
+    gene_names,
     neighbour_columns,
+    start_names,
 )
 from titans_seq.genomics.gene_weights import (
     Choices,
@@ -84,6 +84,8 @@ class Strand:
     tokens: Tokens
     frames: OpenFrames
     columns: dict[str, Vector]
+    start_names: tuple[str, ...]
+    gene_names: tuple[str, ...]
 
     @classmethod
     def read(
@@ -91,17 +93,18 @@ class Strand:
     ) -> Strand:
         """Find the candidates and their columns."""
         frames = open_frames(tokens, code, min_length=min_length, partial=partial)
-        return cls(tokens, frames, candidate_columns(tokens, frames, scores, code.stops))
+        columns = candidate_columns(tokens, frames, scores, code.stops)
+        return cls(tokens, frames, columns, start_names(scores), gene_names(scores))
 
     @cached_property
     def start_columns(self) -> Matrix:
         """Columns of the choice of a start, [K, P]."""
-        return np.stack([self.columns[name] for name in START_NAMES], 1)
+        return np.stack([self.columns[name] for name in self.start_names], 1)
 
     @cached_property
     def gene_columns(self) -> Matrix:
         """Columns of the choice of a frame, [K, Q]."""
-        return np.stack([self.columns[name] for name in GENE_NAMES], 1)
+        return np.stack([self.columns[name] for name in self.gene_names], 1)
 
 
 class _Chosen(NamedTuple):
@@ -280,16 +283,16 @@ class Known:
 
 
 def fit_weights(known: Sequence[Known], *, max_overlap: int = 60) -> GeneWeights:
-    """Learn the weights of both passes from annotated sequences."""
+    """Learn the weights of both passes from annotated sequences, one or more."""
     start, gene = _fit_pass(known, [None] * len(known))
-    draft = GeneWeights(start, gene, start, gene)
     near = []
     for part in known:
         size = part.strands[0].tokens.size
-        nodes = _pass(part.strands, [draft.start] * 2, [draft.gene] * 2, None, max_overlap=max_overlap)
+        nodes = _pass(part.strands, [start] * 2, [gene] * 2, None, max_overlap=max_overlap)
         near.append(_near(part.strands, _by_strand(nodes, size), size))
     start_near, gene_near = _fit_pass(known, near)
-    return GeneWeights(start, gene, start_near, gene_near)
+    names = known[0].strands[0]
+    return GeneWeights(names.start_names, names.gene_names, start, gene, start_near, gene_near)
 
 
 def _fit_pass(known: Sequence[Known], near: Sequence[tuple[Matrix, Matrix] | None]) -> tuple[Vector, Vector]:

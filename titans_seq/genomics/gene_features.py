@@ -19,8 +19,6 @@ CLIP: Final = 4.0
 """Largest log-odds that one base may add: a sure network does not drown the other evidence."""
 BEFORE: Final = 45
 """Bases in front of a start whose coding score speaks against it."""
-START_NAMES: Final = ("start", "coding", "before", "first", "GTG", "TTG", "length")
-GENE_NAMES: Final = ("one", "coding", "mean", "start", "length", "GTG", "TTG", "open")
 _SAME: Final = (-1000, -60, -8, -4, -3, -1, 0, 3, 15, 40, 100, 250)
 _OTHER: Final = (-1000, -60, -8, 0, 30, 80, 150, 300)
 NEIGHBOURS: Final = len(_SAME) + len(_OTHER) + 1
@@ -30,33 +28,46 @@ NEIGHBOURS: Final = len(_SAME) + len(_OTHER) + 1
 def candidate_columns(
     tokens: Tokens, frames: OpenFrames, scores: StrandScores, stops: Sequence[str]
 ) -> dict[str, npt.NDArray[np.float64]]:
-    """The named columns, float64 [K] each.
+    """The named columns, float64 [K] each; a track's name follows a slash.
 
     ``coding`` and ``before`` sum the clipped frame score over the candidate and over `BEFORE` bases in front of it (per
     hundred bases); ``mean`` is per base; ``first`` covers its first 60 bases; ``length`` is the log of
     the stops that as many codons of random letters would hold: where G and C are few, a long open frame says more.
     """
     phase = frames.start % 3
-    sums = np.zeros((3, tokens.size + 1))
-    np.cumsum(np.clip(scores.coding, -CLIP, CLIP), axis=1, out=sums[:, 1:])
     bases = (frames.end - frames.start).astype(np.float64)
-    coding = sums[phase, frames.end] - sums[phase, frames.start]
-    before = sums[phase, frames.start] - sums[phase, np.maximum(frames.start - BEFORE, 0)]
-    first = sums[phase, np.minimum(frames.start + 60, frames.end)] - sums[phase, frames.start]
-    letter = tokens[frames.start]
-    opened = frames.open_start
-    return {
+    letter, opened = tokens[frames.start], frames.open_start
+    columns = {
         "one": np.ones(len(frames)),
-        "coding": coding / 100,
-        "mean": coding / bases,
-        "before": before / 100,
-        "first": first / 100,
-        "start": np.where(opened, 0.0, np.clip(scores.start[frames.start], -20, 20)),
         "GTG": np.where(opened, 0.0, letter == 2),
         "TTG": np.where(opened, 0.0, letter == 3),
         "length": np.log(bases / 3 * _stop_rate(tokens, stops)),
         "open": (opened | frames.open_end).astype(np.float64),
     }
+    for name, track in scores.coding.items():
+        sums = np.zeros((3, tokens.size + 1))
+        np.cumsum(np.clip(track, -CLIP, CLIP), axis=1, out=sums[:, 1:])
+        at = sums[phase, frames.start]
+        coding = sums[phase, frames.end] - at
+        columns[f"coding/{name}"] = coding / 100
+        columns[f"mean/{name}"] = coding / bases
+        columns[f"before/{name}"] = (at - sums[phase, np.maximum(frames.start - BEFORE, 0)]) / 100
+        columns[f"first/{name}"] = (sums[phase, np.minimum(frames.start + 60, frames.end)] - at) / 100
+    for name, track in scores.start.items():
+        columns[f"start/{name}"] = np.where(opened, 0.0, np.clip(track[frames.start], -20, 20))
+    return columns
+
+
+def start_names(scores: StrandScores) -> tuple[str, ...]:
+    """Columns that choose among the starts of a frame."""
+    coding = (f"{what}/{name}" for name in scores.coding for what in ("coding", "before", "first"))
+    return (*(f"start/{name}" for name in scores.start), *coding, "GTG", "TTG", "length")
+
+
+def gene_names(scores: StrandScores) -> tuple[str, ...]:
+    """Columns that say whether a frame holds a gene."""
+    coding = (f"{what}/{name}" for name in scores.coding for what in ("coding", "mean"))
+    return ("one", *coding, *(f"start/{name}" for name in scores.start), "length", "GTG", "TTG", "open")
 
 
 def _stop_rate(tokens: Tokens, stops: Sequence[str]) -> float:

@@ -15,11 +15,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from titans_seq.genomics.gene_features import GENE_NAMES, NEIGHBOURS, START_NAMES
+from titans_seq.genomics.gene_features import NEIGHBOURS
 
 Vector = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+
+
+_VECTORS = ("start", "gene", "start_near", "gene_near")
 
 
 @dataclass(frozen=True)
@@ -28,12 +31,16 @@ class GeneWeights:
 
     Attributes
     ----------
+    start_names, gene_names : tuple of str
+        Names of the columns; see `titans_seq.genomics.gene_features`.
     start, gene : float64
-        In the order of `START_NAMES` and `GENE_NAMES`.
+        Their weights.
     start_near, gene_near : float64
         The same with `NEIGHBOURS` more.
     """
 
+    start_names: tuple[str, ...]
+    gene_names: tuple[str, ...]
     start: Vector
     gene: Vector
     start_near: Vector
@@ -41,18 +48,16 @@ class GeneWeights:
 
     def to_json(self) -> dict[str, Any]:
         """As lists, with the names of the columns."""
-        return {
-            "start_names": START_NAMES, "gene_names": GENE_NAMES,
-            **{name: [round(float(value), 6) for value in getattr(self, name)] for name in self.__annotations__},
-        }  # fmt: skip
+        vectors = {name: [round(float(value), 6) for value in getattr(self, name)] for name in _VECTORS}
+        return {"start_names": list(self.start_names), "gene_names": list(self.gene_names), **vectors}
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> GeneWeights:
-        """Undo :meth:`to_json`; columns of another version raise ValueError."""
-        if tuple(record["start_names"]) != START_NAMES or tuple(record["gene_names"]) != GENE_NAMES:
-            raise ValueError("the decoder's columns belong to another version of titans-seq")
-        found = cls(**{name: np.array(record[name], dtype=np.float64) for name in cls.__annotations__})
-        if found.start_near.size != len(START_NAMES) + NEIGHBOURS:
+        """Undo :meth:`to_json`; sizes that do not fit raise ValueError."""
+        starts, genes = tuple(record["start_names"]), tuple(record["gene_names"])
+        found = cls(starts, genes, *(np.array(record[name], dtype=np.float64) for name in _VECTORS))
+        sizes = [getattr(found, name).size for name in _VECTORS]
+        if sizes != [len(starts), len(genes), len(starts) + NEIGHBOURS, len(genes) + NEIGHBOURS]:
             raise ValueError("the decoder's columns belong to another version of titans-seq")
         return found
 

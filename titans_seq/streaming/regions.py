@@ -11,6 +11,7 @@ import torch
 from titans_seq.config import TrainRegionsConfig, parse_config
 from titans_seq.config.load import read_mapping
 from titans_seq.errors import InputFileError
+from titans_seq.genomics.codon_scores import CodonScores
 from titans_seq.genomics.gene_weights import GeneWeights
 from titans_seq.genomics.labels import LabelScheme
 from titans_seq.genomics.open_frames import genetic_code
@@ -66,20 +67,27 @@ def open_regions_model(path: Path, *, device: torch.device | str = "cpu") -> Reg
         raise InputFileError(file, expected="a run of titans-seq train-regions", found=f"a run of {kind}")
     config = parse_config(TrainRegionsConfig, text, source=str(file))
     task = build_base_labels(config)
-    load_weights(task, load_tensors(file), where=file)
+    tensors = load_tensors(file)
+    load_weights(task, _under(tensors, "task/"), where=file)
     record = json.loads(words.get("decoder", "null"))
     caller = None
     if record is not None:
+        tables = {name: value.numpy() for name, value in _under(tensors, "codons/").items()}
         try:
-            weights = GeneWeights.from_json(record)
+            weights, codons = GeneWeights.from_json(record), CodonScores(**tables)
         except (ValueError, KeyError, TypeError) as error:
             raise InputFileError(file, problem=f"its decoder cannot be read ({error})", hint="train again") from None
         settings = config.labels
         caller = GeneCaller(
             LabelScheme(settings.classes, settings.frames),
             genetic_code(settings.translation_table, starts=settings.start_codons or None),
+            codons,
             weights,
             config.decoder.min_length,
             config.decoder.max_overlap,
         )
     return RegionsModel(task=task.to(device).eval(), caller=caller, config=config, path=file)
+
+
+def _under(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

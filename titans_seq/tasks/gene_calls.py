@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from titans_seq.genomics import Genome, Stretch, reverse_complement
-from titans_seq.genomics.codon_scores import StrandScores
-from titans_seq.genomics.gene_decoder import Gene, Known, Strand, decode_genes, gap_free
+from titans_seq.genomics.codon_scores import CodonScores, StrandGenes, StrandScores
+from titans_seq.genomics.gene_decoder import Gene, Known, Strand, both_strands, decode_genes, gap_free
 from titans_seq.genomics.gene_weights import GeneWeights
 from titans_seq.genomics.labels import LabelScheme
-from titans_seq.genomics.open_frames import GeneticCode
+from titans_seq.genomics.open_frames import GeneticCode, open_frames
 from titans_seq.genomics.runs import best_runs
 from titans_seq.tasks.label_scan import BlockScores
 
 RUN_PENALTY = 20.0
 """Log-odds that a run of a class must be worth: a few bases that are nearly sure, or many that are likely."""
 _LEAST = 1e-6
+NETWORK = "network"
+"""Name of the network's tracks among those of the decoder."""
 
 
 @dataclass
@@ -49,6 +50,10 @@ class ContigScores:
             found.sites[:, block.start : stop] = block.sites
         return found
 
+    def part(self, start: int, end: int) -> ContigScores:
+        """The scores of some of the bases."""
+        return ContigScores(self.states[:, start:end], self.sites[:, start:end])
+
     def probability(self, states: range) -> NDArray[np.float32]:
         """Probability of any of some states, [2, T]."""
         return np.exp(self.states[:, :, states.start : states.stop].astype(np.float32)).sum(-1)
@@ -63,54 +68,95 @@ class GeneCaller:
     scheme, code
         What the states are; start and stop codons.
     weights
-        Of the decoder.
+        Of the decoder; None while they are still to be learned.
+    codons
+        The plain scorer, whose tracks stand beside those of the network.
     min_length, max_overlap
         In bases.
     """
 
     scheme: LabelScheme
     code: GeneticCode
-    weights: GeneWeights
+    codons: CodonScores
+    weights: GeneWeights | None = None
     min_length: int = 90
     max_overlap: int = 60
 
-    def genes(self, tokens: NDArray[np.uint8], scores: ContigScores) -> list[Gene]:
-        """The genes of a contig, in order."""
+    def genes(self, tokens: NDArray[np.uint8], scores: ContigScores | None) -> list[Gene]:
+        """The genes of a contig, in order; without `scores` by the plain scorer alone."""
+        if self.weights is None:
+            raise ValueError("the decoder's weights are not learned yet")
         found: list[Gene] = []
         for start, end in gap_free(tokens):
-            strands = read_strands(
-                tokens[start:end], scores.states[:, start:end], scores.sites[:, start:end], self.scheme, self.code,
-                min_length=self.min_length,
-            )  # fmt: skip
-            genes = decode_genes(strands, self.weights, max_overlap=self.max_overlap)
+            part = None if scores is None else scores.part(start, end)
+            genes = decode_genes(self.strands(tokens[start:end], part), self.weights, max_overlap=self.max_overlap)
             found += [gene._replace(start=gene.start + start, end=gene.end + start) for gene in genes]
         return found
 
-    def with_weights(self, weights: GeneWeights) -> GeneCaller:
-        """The same with other weights."""
-        return replace(self, weights=weights)
+    def strands(self, tokens: NDArray[np.uint8], scores: ContigScores | None) -> tuple[Strand, Strand]:
+        """Candidates of both strands of a gap-free sequence, with their columns."""
+        found = []
+        for number, letters in enumerate(both_strands(tokens)):
+            tracks = self.codons.scores(letters)
+            if scores is not None:
+                tracks = self._network(scores, number).beside(tracks)
+            found.append(Strand.read(letters, tracks, self.code, min_length=self.min_length))
+        return found[0], found[1]
 
+    def known(
+        self, tokens: NDArray[np.uint8], scores: ContigScores | None, annotated: Iterable[tuple[int, int, int]]
+    ) -> list[Known]:
+        """What the decoder's weights are learned from: the candidates of a sequence and which of them are annotated.
 
-def read_strands(
-    tokens: NDArray[np.uint8],
-    states: NDArray[np.float16],
-    sites: NDArray[np.float16],
-    scheme: LabelScheme,
-    code: GeneticCode,
-    *,
-    min_length: int,
-) -> tuple[Strand, Strand]:
-    """Candidates of both strands of a gap-free sequence, with their columns."""
-    first = scheme.first_state(scheme.framed or "")
-    found = []
-    for number, letters in enumerate((tokens, reverse_complement(tokens))):
-        own, begins = states[number], sites[number]
+        `annotated` are start, end and strand of whole genes in its coordinates; those that leave it are passed over.
+        Frames whose stop is annotated but whose start is none of the candidates are left out.
+        """
+        found, genes = [], list(annotated)
+        for start, end in gap_free(tokens):
+            strands = self.strands(tokens[start:end], None if scores is None else scores.part(start, end))
+            marks = [
+                marked(strand, genes_of_strand(genes, number, start, end)) for number, strand in enumerate(strands)
+            ]
+            found.append(Known(strands, (marks[0][0], marks[1][0]), (marks[0][1], marks[1][1])))
+        return found
+
+    def _network(self, scores: ContigScores, number: int) -> StrandScores:
+        first = self.scheme.first_state(self.scheme.framed or "")
+        own, begins = scores.states[number], scores.sites[number]
         if number:
             own, begins = own[::-1], begins[::-1]
         coding = frame_log_odds(own[:, first : first + 3].astype(np.float32))
         start = np.nan_to_num(begins.astype(np.float32), neginf=-20.0)
-        found.append(Strand.read(letters, StrandScores(coding, start), code, min_length=min_length))
-    return found[0], found[1]
+        return StrandScores({NETWORK: coding}, {NETWORK: start})
+
+
+def strand_genes(
+    tokens: NDArray[np.uint8],
+    genes: Iterable[tuple[int, int, int]],
+    code: GeneticCode,
+    *,
+    min_length: int,
+    used: NDArray[np.bool_] | None = None,
+) -> list[StrandGenes]:
+    """What the plain scorer counts in a sequence: its genes and its other candidate starts, strand by strand.
+
+    `used` says which bases of each strand count, [2, T] in forward coordinates; None counts all.
+    """
+    found, listed = [], list(genes)
+    for start, end in gap_free(tokens):
+        for number, letters in enumerate(both_strands(tokens[start:end])):
+            own = np.array(sorted(genes_of_strand(listed, number, start, end)), dtype=np.int64).reshape(-1, 2)
+            candidates = np.unique(open_frames(letters, code, min_length=min_length).start)
+            others = candidates[~np.isin(candidates, own[:, 0])]
+            counts = np.ones(end - start, dtype=np.bool_) if used is None else used[number, start:end]
+            found.append(StrandGenes(letters, own[:, 0], own[:, 1], others, counts[::-1] if number else counts))
+    return found
+
+
+def genes_of_strand(genes: Iterable[tuple[int, int, int]], number: int, start: int, end: int) -> list[tuple[int, int]]:
+    """Genes of strand 0 (+1) or 1 (-1) that lie whole in ``start .. end``, in coordinates of that strand."""
+    own = [(a, b) for a, b, s in genes if s == (-1 if number else 1) and a >= start and b <= end]
+    return [(end - b, end - a) if number else (a - start, b - start) for a, b in own]
 
 
 def frame_log_odds(log_p: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -136,46 +182,6 @@ def runs_of_class(scores: ContigScores, scheme: LabelScheme, kind: str, *, min_l
         for start, end, mean in best_runs(odds, penalty=RUN_PENALTY, min_length=min_length):
             found.append(Gene(start, end, strand, mean, 1.0, False, False))
     return sorted(found)
-
-
-def known_genes(
-    genome: Genome,
-    stretch: Stretch,
-    scores: ContigScores,
-    annotated: Iterable[tuple[int, int, int]],
-    caller: GeneCaller,
-) -> list[Known]:
-    """What the decoder's weights are learned from: candidates of a stretch and which of them are annotated.
-
-    Parameters
-    ----------
-    scores
-        Of the stretch alone.
-    annotated
-        Start, end and strand of whole genes, forward coordinates of the contig; those outside are passed over.
-
-    Frames whose stop is annotated but whose start is none of the candidates are left out.
-    """
-    tokens = genome.tokens(stretch.contig, stretch.start, stretch.end)
-    genes = [(start - stretch.start, end - stretch.start, strand) for start, end, strand in annotated]
-    found = []
-    for start, end in gap_free(tokens):
-        strands = read_strands(
-            tokens[start:end], scores.states[:, start:end], scores.sites[:, start:end], caller.scheme, caller.code,
-            min_length=caller.min_length,
-        )  # fmt: skip
-        chosen, used = [], []
-        for number, strand in enumerate(strands):
-            size = end - start
-            own = [
-                (a - start, b - start) for a, b, s in genes if s == (-1 if number else 1) and a >= start and b <= end
-            ]
-            own = [(size - b, size - a) for a, b in own] if number else own
-            picked, usable = marked(strand, own)
-            chosen.append(picked)
-            used.append(usable)
-        found.append(Known(strands, (chosen[0], chosen[1]), (used[0], used[1])))
-    return found
 
 
 def marked(strand: Strand, own: list[tuple[int, int]]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

@@ -2,12 +2,13 @@
 
 The regression sees the 3-mers of a window around a base, counted apart for the three places they can have relative to
 it (so it can see codon positions), and gives the state of that base on the strand that the window is read on. The
-hexamers are the plain scorer of `titans_seq.genomics.codon_scores` in front of the same decoder as the network.
+genes of the plain scorer (`titans_seq.genomics.codon_scores`) come from the decoder that the network has.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,20 +18,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from titans_seq.genomics import N_TOKEN, Stretch, complement
-from titans_seq.genomics.codon_scores import CodonScores, StrandGenes
-from titans_seq.genomics.gene_decoder import Known, Strand, both_strands, decode_genes, fit_weights, gap_free
-from titans_seq.genomics.gene_weights import GeneWeights
-from titans_seq.genomics.open_frames import open_frames
+from titans_seq.genomics.gene_decoder import fit_weights
 from titans_seq.metrics.genes import Interval, class_scores
-from titans_seq.tasks.gene_calls import marked
-from titans_seq.training.regions_evaluate import as_intervals
+from titans_seq.training.regions_evaluate import as_intervals, genes_inside, plain_caller, tokens_of
 from titans_seq.training.regions_job import RegionsJob
 
 WINDOW = 60
 """Bases on either side of the base that is labelled."""
 _FEATURES = 3 * 64 + 1
 _STEPS = 300
-Watch = Callable[[str, float, float, str], None]
 
 
 def majority(job: RegionsJob, truth: NDArray[np.int8]) -> list[dict[str, Any]]:
@@ -98,59 +94,14 @@ def _window_counts(tokens: NDArray[np.uint8], places: NDArray[np.int64], *, reve
     return np.bincount(flat, minlength=len(places) * _FEATURES).reshape(-1, _FEATURES).astype(np.float32)
 
 
-def hexamer_genes(job: RegionsJob) -> list[list[Interval]]:
-    """Genes of the held-out stretches by counts of the training part, both network parts of it, and the decoder."""
-    pieces = [(stretch, part) for stretch in (*job.parts.train, *job.parts.fit) for part in _gap_free(job, stretch)]
-    strands = [_with_genes(job, stretch, part) for stretch, part in pieces]
-    model = CodonScores.fit(strand for pair in strands for strand in pair)
-    known = [_known(job, model, pair) for pair in strands]
-    weights = fit_weights(known, max_overlap=job.config.decoder.max_overlap)
-    return [_decoded(job, model, weights, stretch) for stretch in job.parts.valid]
-
-
-def _decoded(job: RegionsJob, model: CodonScores, weights: GeneWeights, stretch: Stretch) -> list[Interval]:
-    found: list[Interval] = []
-    for start, end in _gap_free(job, stretch):
-        tokens = job.genome.tokens(stretch.contig, stretch.start + start, stretch.start + end)
-        genes = decode_genes(_strands(job, model, tokens), weights, max_overlap=job.config.decoder.max_overlap)
-        found += [(a + start, b + start, strand) for a, b, strand in as_intervals(genes)]
-    return found
-
-
-def _gap_free(job: RegionsJob, stretch: Stretch) -> list[tuple[int, int]]:
-    return gap_free(job.genome.tokens(stretch.contig, stretch.start, stretch.end))
-
-
-def _strands(job: RegionsJob, model: CodonScores, tokens: NDArray[np.uint8]) -> tuple[Strand, Strand]:
-    found = [
-        Strand.read(letters, model.scores(letters), job.code, min_length=job.config.decoder.min_length)
-        for letters in both_strands(tokens)
+def plain_genes(job: RegionsJob) -> list[list[Interval]]:
+    """Genes of the held-out stretches by the plain scorer and the decoder, learned on everything not held out."""
+    stretches = tuple(dict.fromkeys((*job.parts.train, *job.parts.fit)))
+    caller = plain_caller(job, stretches)
+    known = [
+        part
+        for stretch in stretches
+        for part in caller.known(tokens_of(job, stretch), None, genes_inside(job.genes[stretch.contig].whole, stretch))
     ]
-    return found[0], found[1]
-
-
-def _with_genes(job: RegionsJob, stretch: Stretch, part: tuple[int, int]) -> tuple[StrandGenes, StrandGenes]:
-    start, end = stretch.start + part[0], stretch.start + part[1]
-    size = end - start
-    tokens = job.genome.tokens(stretch.contig, start, end)
-    inside = [gene for gene in job.genes[stretch.contig].whole if start <= gene[0] and gene[1] <= end]
-    states = job.tracks[stretch.contig].states[:, start:end]
-    found = []
-    for number, letters in enumerate(both_strands(tokens)):
-        own = [(a - start, b - start) for a, b, strand in inside if strand == (-1 if number else 1)]
-        own = sorted((size - b, size - a) for a, b in own) if number else sorted(own)
-        genes = np.array(own, dtype=np.int64).reshape(-1, 2)
-        candidates = np.unique(open_frames(letters, job.code, min_length=job.config.decoder.min_length).start)
-        others = candidates[~np.isin(candidates, genes[:, 0])]
-        used = (states[number] if number == 0 else states[number][::-1]) >= 0
-        found.append(StrandGenes(letters, genes[:, 0], genes[:, 1], others, used))
-    return found[0], found[1]
-
-
-def _known(job: RegionsJob, model: CodonScores, pair: tuple[StrandGenes, StrandGenes]) -> Known:
-    strands = _strands(job, model, pair[0].tokens)
-    marks = [
-        marked(strand, list(zip(genes.start.tolist(), genes.end.tolist(), strict=True)))
-        for strand, genes in zip(strands, pair, strict=True)
-    ]
-    return Known(strands, (marks[0][0], marks[1][0]), (marks[0][1], marks[1][1]))
+    caller = replace(caller, weights=fit_weights(known, max_overlap=caller.max_overlap))
+    return [as_intervals(caller.genes(tokens_of(job, stretch), None)) for stretch in job.parts.valid]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from titans_seq.errors import RangeError
 from titans_seq.genomics import Genome, Stretch
+from titans_seq.genomics.codon_scores import CodonScores
 from titans_seq.genomics.gene_decoder import Gene, fit_weights
-from titans_seq.genomics.gene_weights import GeneWeights
 from titans_seq.metrics.genes import (
     GeneScores,
     Interval,
@@ -25,7 +25,7 @@ from titans_seq.metrics.genes import (
     confusion,
 )
 from titans_seq.tasks.base_labels import BaseLabels
-from titans_seq.tasks.gene_calls import ContigScores, GeneCaller, known_genes
+from titans_seq.tasks.gene_calls import ContigScores, GeneCaller, strand_genes
 from titans_seq.tasks.label_scan import Arm, read_ahead, scan
 from titans_seq.training.regions_job import ContigGenes, RegionsJob
 
@@ -101,37 +101,71 @@ def score_stretch(
     return ContigScores.gather(blocks, length=len(stretch), n_states=task.n_states)
 
 
-def draft_caller(job: RegionsJob) -> GeneCaller:
-    """A caller whose weights are still to be learned."""
-    empty = np.zeros(0)
-    settings = job.config.decoder
-    return GeneCaller(
-        job.scheme, job.code, GeneWeights(empty, empty, empty, empty), settings.min_length, settings.max_overlap
-    )
-
-
 def fit_caller(job: RegionsJob, task: BaseLabels, *, watch: Watch) -> GeneCaller:
-    """Learn the decoder's weights on the part kept for it.
+    """Count the plain scorer's tables on the training part, and learn the decoder's weights.
+
+    The weights come from the part kept for it and from the end of each training stretch, `decoder.train_bases` in all:
+    some thousands of genes place starts better than some hundreds, although the network has seen those.
 
     Raises
     ------
     RangeError
         Too few annotated genes there.
     """
-    caller = draft_caller(job)
+    caller = plain_caller(job, job.parts.train)
     known, count = [], 0
-    for stretch in job.parts.fit:
-        genes = job.genes[stretch.contig].whole
-        count += sum(stretch.start <= start and end <= stretch.end for start, end, _ in genes)
+    shared = () if job.parts.fit == job.parts.train else _ends_of(job.parts.train, job.config.decoder.train_bases)
+    for stretch in (*job.parts.fit, *shared):
+        genes = genes_inside(job.genes[stretch.contig].whole, stretch)
         scores = score_stretch(task, job.genome, stretch, length=job.config.blocks.length, arm="carried", watch=watch)
-        known += known_genes(job.genome, stretch, scores, genes, caller)
+        known += caller.known(tokens_of(job, stretch), scores, genes)
+        count += len(genes)
     if count < FEWEST:
         raise RangeError(
-            f"the part kept for the decoder holds {count} genes, expected {FEWEST} or more; raise "
-            "split.decoder_fraction, set it to 0, or give labels.decode=none"
+            f"the parts for the decoder hold {count} genes, expected {FEWEST} or more; raise split.decoder_fraction or "
+            "decoder.train_bases, or give labels.decode=none"
         )
     _log.info("decoder: weights learned from %d genes", count)
-    return caller.with_weights(fit_weights(known, max_overlap=caller.max_overlap))
+    return replace(caller, weights=fit_weights(known, max_overlap=caller.max_overlap))
+
+
+def plain_caller(job: RegionsJob, stretches: Sequence[Stretch]) -> GeneCaller:
+    """A caller whose codons were counted on `stretches`, its weights still to be learned."""
+    settings = job.config.decoder
+    counted = [
+        strand
+        for stretch in stretches
+        for strand in strand_genes(
+            tokens_of(job, stretch),
+            genes_inside(job.genes[stretch.contig].whole, stretch),
+            job.code,
+            min_length=settings.min_length,
+            used=job.tracks[stretch.contig].states[:, stretch.start : stretch.end] >= 0,
+        )
+    ]
+    codons = CodonScores.fit(counted)
+    return GeneCaller(job.scheme, job.code, codons, None, settings.min_length, settings.max_overlap)
+
+
+def tokens_of(job: RegionsJob, stretch: Stretch) -> NDArray[np.uint8]:
+    """The bases of a stretch."""
+    return job.genome.tokens(stretch.contig, stretch.start, stretch.end)
+
+
+def genes_inside(genes: Iterable[Interval], stretch: Stretch) -> list[Interval]:
+    """The genes that lie whole in a stretch, in its coordinates."""
+    return [
+        (start - stretch.start, end - stretch.start, strand)
+        for start, end, strand in genes
+        if stretch.start <= start and end <= stretch.end
+    ]
+
+
+def _ends_of(stretches: Sequence[Stretch], bases: int) -> tuple[Stretch, ...]:
+    """The last bases of the stretches, in proportion to their lengths, `bases` in all at most."""
+    share = min(1.0, bases / max(sum(map(len, stretches)), 1))
+    cut = [Stretch(s.contig, s.end - int(len(s) * share), s.end) for s in stretches]
+    return tuple(stretch for stretch in cut if len(stretch))
 
 
 def score_arm(
@@ -176,12 +210,10 @@ def gene_table(
     shift = 0
     for stretch, genes in zip(stretches, called, strict=True):
         known = annotated[stretch.contig]
-        inside = _inside(known.whole, stretch)
+        inside = genes_inside(known.whole, stretch)
         # Stretches are laid end to end, so that genes of different contigs are different genes.
         found += [(start + shift, end + shift, strand) for start, end, strand in genes]
-        wanted += [
-            (start - stretch.start + shift, end - stretch.start + shift, strand) for start, end, strand in inside
-        ]
+        wanted += [(start + shift, end + shift, strand) for start, end, strand in inside]
         others += [
             (start - stretch.start + shift, end - stretch.start + shift, strand)
             for start, end, strand in (*known.others, *known.whole)
@@ -218,10 +250,6 @@ def class_found(scores: ContigScores, job: RegionsJob) -> NDArray[np.int8]:
 def scores_of(scores: ContigScores, states: NDArray[np.int64]) -> NDArray[np.float32]:
     """Probability of any of some neighbouring states."""
     return scores.probability(range(int(states[0]), int(states[-1]) + 1))
-
-
-def _inside(genes: Iterable[Interval], stretch: Stretch) -> list[Interval]:
-    return [gene for gene in genes if stretch.start <= gene[0] and gene[1] <= stretch.end]
 
 
 def _clipped(genes: Iterable[Interval], stretch: Stretch) -> list[Interval]:

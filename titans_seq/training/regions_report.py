@@ -40,7 +40,7 @@ NOTES = {
 
 def save_model(job: RegionsJob, task: BaseLabels, caller: GeneCaller | None) -> Path:
     """Write the weights, with the configuration and the decoder's weights inside."""
-    decoder = None if caller is None else caller.weights.to_json()
+    decoder = None if caller is None or caller.weights is None else caller.weights.to_json()
     path = job.out / "model.safetensors"
     words = {
         "format_version": "1",
@@ -48,7 +48,11 @@ def save_model(job: RegionsJob, task: BaseLabels, caller: GeneCaller | None) -> 
         "config": dump_config(job.config),
         "decoder": json.dumps(decoder),
     }
-    save_tensors(path, task.state_dict(), metadata=words)
+    tensors = {f"task/{name}": value for name, value in task.state_dict().items()}
+    if caller is not None:
+        tables = {name: getattr(caller.codons, name) for name in caller.codons.__dataclass_fields__}
+        tensors |= {f"codons/{name}": torch.from_numpy(values) for name, values in tables.items()}
+    save_tensors(path, tensors, metadata=words)
     return path
 
 
@@ -60,7 +64,7 @@ def build_report(
     runtime: Runtime,
     arms: Mapping[str, ArmScores],
     baselines: Mapping[str, Sequence[dict[str, Any]]],
-    hexamers: tuple[Any, Mapping[str, Any]] | None,
+    plain: tuple[Any, Mapping[str, Any]] | None,
 ) -> dict[str, Any]:
     """Give everything that ``report.json`` holds.
 
@@ -68,7 +72,7 @@ def build_report(
     ----------
     baselines
         Rows of `class_scores` by name.
-    hexamers
+    plain
         Genes of the plain scorer: `GeneScores` and the agreement of bases.
     """
     labels = {f"{job.config.model.memory}, {name}": scores for name, scores in arms.items()}
@@ -93,12 +97,12 @@ def build_report(
         "evaluation": {
             "arms": {name: scores.to_json() for name, scores in arms.items()},
             "baselines": {name: list(rows) for name, rows in baselines.items()},
-            "hexamers": None if hexamers is None else {"genes": hexamers[0].to_json(), "coding": dict(hexamers[1])},
+            "plain": None if plain is None else {"genes": plain[0].to_json(), "coding": dict(plain[1])},
             "min_gene": job.config.evaluation.min_gene,
         },
     }
     bases = class_table({**baselines, **{name: scores.classes for name, scores in labels.items()}})
-    genes = gene_rows(labels, report["evaluation"]["hexamers"])
+    genes = gene_rows(labels, report["evaluation"]["plain"])
     remarks = _remarks(job, arms, baselines)
     report["remarks"] = remarks
     parts = report["parts"]
@@ -129,10 +133,10 @@ def class_table(rows: Mapping[str, Sequence[dict[str, Any]]]) -> list[Row]:
     return table
 
 
-def gene_rows(arms: Mapping[str, ArmScores], hexamers: Mapping[str, Any] | None) -> list[Row]:
+def gene_rows(arms: Mapping[str, ArmScores], plain: Mapping[str, Any] | None) -> list[Row]:
     """Header and rows: right stop, precision, exact, agreement of bases."""
     table: list[Row] = [("genes", ["annotated", "predicted", "stop", "precision", "exact", "coding MCC"])]
-    found = [("hexamers + decoder", hexamers)] if hexamers else []
+    found = [("codon counts, no network", plain)] if plain else []
     found += [(name, scores.to_json()) for name, scores in arms.items() if scores.genes is not None]
     for name, scores in found:
         genes, coding = scores["genes"], scores["coding"]
