@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -52,7 +52,6 @@ class TableState:
     def empty(cls, layout: Layout, rows: int, *, device: torch.device) -> TableState:
         """Nothing was read yet."""
         spec = layout.spec
-        size = rows * layout.capacity
         packed = torch.zeros(rows, layout.capacity, dtype=torch.long, device=device)
         mirrored = packed if spec.complement is None else packed.clone()
         return cls(
@@ -60,7 +59,7 @@ class TableState:
             position=0,
             slots=Slots.empty(rows * sum(layout.regions), alphabet=spec.alphabet, device=device),
             places=torch.zeros(rows * len(spec.copies) * layout.places, dtype=torch.int32, device=device),
-            tokens=torch.full((size,), spec.alphabet, dtype=torch.uint8, device=device).view(rows, -1),
+            tokens=torch.full((rows, layout.capacity), spec.alphabet, dtype=torch.uint8, device=device),
             planes=(packed, mirrored),
             followed=Followed.none(rows, len(spec.followed), device=device),
             best=torch.full((rows, len(spec.orders)), spec.alphabet, dtype=torch.long, device=device),
@@ -130,8 +129,8 @@ class TableState:
             The tensors are of another table.
         """
         rows = tensors["tokens"].shape[0]
-        state = cls.empty(Layout(spec, int(tensors["expected"])), 0, device=tensors["tokens"].device)
-        own = TableState.empty(state.layout, 1, device=torch.device("meta")).tensors()
+        layout = Layout(spec, int(tensors["expected"]))
+        own = cls.empty(layout, 1, device=torch.device("meta")).tensors()
         for name, value in own.items():
             found = tensors.get(name)
             if found is None or found.numel() != value.numel() * (rows if value.ndim else 1):
@@ -140,8 +139,8 @@ class TableState:
                     f"the state is of another table: {name} is {size}; use the table it was made by"
                 )
         packed = tensors["latest_low"]
-        return replace(
-            state,
+        return cls(
+            layout=layout,
             position=int(tensors["position"]),
             slots=Slots(tensors["counts"].reshape(-1, spec.alphabet), tensors["tags"].reshape(-1)),
             places=tensors["places"].reshape(-1),
