@@ -28,6 +28,7 @@ COMMANDS = (
     "surprise",
     "train-series",
     "forecast",
+    "backtest",
     "observe",
     "detect",
     "report",

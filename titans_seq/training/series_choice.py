@@ -23,6 +23,8 @@ from titans_seq.tasks.series_tracks import Track, track_moments
 _log = logging.getLogger(__name__)
 
 PENALTIES = (1.0, 10.0, 100.0, 1e3, 1e4, 1e5)
+Trial = tuple[str, float, float, bool]
+"""A part, what it saves over the same recipe without it, what it has to save to count, whether it ships."""
 _ORIGINS = 1200
 _STEPS = 24
 _BLOCKS = 24
@@ -71,7 +73,7 @@ class Choice:
     best: Candidate
     ridge: Candidate
     baselines: dict[str, float]
-    trials: tuple[tuple[str, float, float, bool], ...]
+    trials: tuple[Trial, ...]
     widest_lookback: int
 
     @property
@@ -173,14 +175,17 @@ def choose(tracks: Sequence[Track], widest: Recipe, *, lookbacks: Sequence[int],
     """Choose lookback, penalty and parts on the last ``valid_rows`` rows of each track.
 
     For each lookback, parts are added one at a time, the most useful first, as long as each saves more than the
-    spread of
-    what it saves. The best chain ships if it beats the plain ridge by more than the spread, and anything only if it
+    spread of what it saves; and from the recipe that has them all, parts are taken out as long as each costs no more
+    than that. The best of these ships if it beats the plain ridge by more than the spread, and anything only if it
     beats last value, seasonal naive and drift.
     """
     trials = Trials(tracks, widest, valid_rows=valid_rows)
     ridges = [trials.best_penalty(replace(widest, lookback=n, parts=()), PENALTIES) for n in lookbacks]
     ridge = min(ridges, key=lambda c: c.mse)
     chains = [_grow(trials, start, widest.parts) for start in ridges]
+    if len(widest.parts) > 1:
+        whole = [trials.best_penalty(start.recipe.with_parts(widest.parts), _near(start)) for start in ridges]
+        chains.append(_prune(trials, min(whole, key=lambda c: c.mse)))
     best, tried = min(chains, key=lambda found: found[0].mse)
     saved, spread = trials.gain(best, ridge)
     structured = bool(best.recipe.parts) and saved > spread
@@ -193,9 +198,7 @@ def choose(tracks: Sequence[Track], widest: Recipe, *, lookbacks: Sequence[int],
     return choice
 
 
-def _grow(
-    trials: Trials, start: Candidate, parts: Sequence[str]
-) -> tuple[Candidate, list[tuple[str, float, float, bool]]]:
+def _grow(trials: Trials, start: Candidate, parts: Sequence[str]) -> tuple[Candidate, list[Trial]]:
     """Add parts to a ridge while they help."""
     best, left, log = start, list(parts), []
     while left:
@@ -206,10 +209,30 @@ def _grow(
         if saved <= spread:
             log += [(name, *trials.gain(found[name], best), False) for name in left if name != part]
             break
-        near = [best.recipe.penalty * factor for factor in (1 / 6, 6.0)]
-        best = min(found[part], trials.best_penalty(found[part].recipe, near), key=lambda c: c.mse)
+        best = min(found[part], trials.best_penalty(found[part].recipe, _near(best)), key=lambda c: c.mse)
         left.remove(part)
     return best, log
+
+
+def _prune(trials: Trials, best: Candidate) -> tuple[Candidate, list[Trial]]:
+    """Take parts out of a recipe that has them all, while each costs no more than its spread."""
+    log: list[Trial] = []
+    while best.recipe.parts:
+        parts = best.recipe.parts
+        without = {
+            part: trials.candidate(best.recipe.with_parts(tuple(p for p in parts if p != part))) for part in parts
+        }
+        part = min(without, key=lambda name: without[name].mse)
+        saved, spread = trials.gain(best, without[part])
+        if saved > spread:
+            return best, [*log, *((name, *trials.gain(best, other), True) for name, other in without.items())]
+        log.append((part, saved, spread, False))
+        best = min(without[part], trials.best_penalty(without[part].recipe, _near(best)), key=lambda c: c.mse)
+    return best, log
+
+
+def _near(candidate: Candidate) -> list[float]:
+    return [candidate.recipe.penalty * factor for factor in (1 / 6, 6.0)]
 
 
 def _student(freedom: int) -> float:

@@ -1,0 +1,218 @@
+"""Roll the origin: bring the state to each cutoff, forecast in every arm, go on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from titans_seq.config.train_series import SeriesSection
+from titans_seq.errors import RangeError
+from titans_seq.metrics.forecast import seasonal_scale
+from titans_seq.tasks.series_arms import path_off, path_reset
+from titans_seq.tasks.series_baselines import BASELINES, baseline_weights
+from titans_seq.tasks.series_recipe import Recipe
+from titans_seq.tasks.series_ridge import SeriesModel
+from titans_seq.tasks.series_state import Array, SeriesState
+from titans_seq.tasks.series_tracks import lay_out
+from titans_seq.timeseries import Panel
+from titans_seq.timeseries.writing import MODEL, column_of, forecast_table
+from titans_seq.training.series_fit import Fitted, build_model, fit_series, state_at
+from titans_seq.training.series_output import describe_choice
+
+Watch = Callable[[str, float, float, str], None]
+
+
+@dataclass(frozen=True)
+class Windows:
+    """The moments to forecast from.
+
+    Attributes
+    ----------
+    cutoffs
+        For each window, rows of each series that are known, (series,): the last one leaves a horizon behind it.
+    horizon
+        Rows of a window.
+    """
+
+    cutoffs: tuple[NDArray[np.int64], ...]
+    horizon: int
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a backtest found beside the forecasts.
+
+    Attributes
+    ----------
+    method, remarks
+        What shipped at the first cutoff, and why.
+    arms
+        Columns of the same weights with the state reset or off; empty where nothing is carried.
+    baselines
+        Columns of the baselines.
+    scales
+        Mean absolute seasonal difference before the first cutoff, by track: the denominator of MASE.
+    """
+
+    method: str
+    remarks: tuple[str, ...]
+    arms: tuple[str, ...]
+    baselines: tuple[str, ...]
+    scales: dict[str, float]
+
+    def to_json(self) -> dict[str, Any]:
+        """Give what belongs into the report."""
+        return {"method": self.method, "remarks": list(self.remarks)}
+
+
+def windows_of(panel: Panel, *, horizon: int, count: int, step: int) -> Windows:
+    """Lay ``count`` windows, ``step`` rows apart, against the end of each series.
+
+    Raises
+    ------
+    RangeError
+        A series too short for the first window to have any history.
+    """
+    lengths = np.array([len(series) for series in panel])
+    back = horizon + step * np.arange(count - 1, -1, -1)
+    shortest = int(lengths.min())
+    if shortest - back[0] < 2:
+        name = panel.series[int(lengths.argmin())].id or panel.channels[0]
+        fit = max(0, (shortest - 2 - horizon) // step + 1)
+        raise RangeError(
+            f"{count} windows of {horizon} rows, {step} apart, need {int(back[0]) + 2} rows; {name!r} has {shortest}; "
+            f"ask for at most {fit} windows, or a shorter horizon"
+        )
+    return Windows(tuple(lengths - rows for rows in back), horizon)
+
+
+def roll(
+    panel: Panel, windows: Windows, settings: SeriesSection, *, quantiles: Sequence[float], refit: bool, watch: Watch
+) -> tuple[pl.DataFrame, Facts]:
+    """Forecast from every cutoff.
+
+    Returns
+    -------
+    frame
+        Id, time, ``cutoff``, ``y``, the forecast with its quantiles, and a column for each baseline and arm.
+    """
+    first = _until(panel, windows.cutoffs[0])
+    fitted = fit_series(first, settings)
+    ridge = _plain_ridge(first, fitted)
+    frames = []
+    before = windows.cutoffs[0]
+    for number, cutoff in enumerate(windows.cutoffs):
+        watch("backtest", number, len(windows.cutoffs), fitted.model.method)
+        if refit and number:
+            fitted = fit_series(_until(panel, cutoff), settings)
+        elif number:
+            fitted.model.advance(fitted.state, _between(panel, before, cutoff))
+        before = cutoff
+        frames.append(_window(panel, cutoff, fitted, ridge, quantiles))
+    scales = {
+        name: seasonal_scale(series.values[:, channel], fitted.model.recipe.seasons[0])
+        for series in first
+        for channel, name in enumerate(first.tracks_of(series))
+    }
+    carried = bool(fitted.model.recipe.parts)
+    baselines = (*(_column(name) for name in _baselines(fitted.model)), *(("ridge",) if ridge is not None else ()))
+    facts = Facts(
+        fitted.model.method, tuple(describe_choice(fitted.choice, fitted.model)),
+        ("titans_reset", "titans_off") if carried else (), baselines, scales,
+    )  # fmt: skip
+    return pl.concat(frames), facts
+
+
+def _window(
+    panel: Panel, cutoff: NDArray[np.int64], fitted: Fitted, ridge: SeriesModel | None, quantiles: Sequence[float]
+) -> pl.DataFrame:
+    model, state = fitted.model, fitted.state
+    horizon = model.recipe.horizon
+    path = model.path(state)
+    columns = {MODEL: path}
+    columns |= {column_of(quantile): model.quantile(state, path, quantile) for quantile in quantiles}
+    known = _until(panel, cutoff)
+    for name in _baselines(model):
+        columns[_column(name)] = _baseline(known, name, model.recipe.seasons, horizon)
+    if ridge is not None:
+        columns["ridge"] = _path_of(ridge, known)
+    if model.recipe.parts:
+        columns |= {"titans_reset": path_reset(model, state), "titans_off": path_off(model, state)}
+    ticks, actual, cutoffs = [], [], []
+    for series, rows in zip(panel, cutoff, strict=True):
+        for channel in range(len(panel.channels)):
+            ticks.append(series.ticks[rows : rows + horizon])
+            actual.append(series.values[rows : rows + horizon, channel])
+            cutoffs.append(np.full(horizon, series.ticks[rows - 1]))
+    frame = forecast_table(
+        panel.track_ids(), ticks, {"y": np.array(actual), **columns}, clock=panel.clock, names=panel.names
+    )
+    at = forecast_table(panel.track_ids(), cutoffs, {}, clock=panel.clock, names=panel.names)[panel.names.time]
+    frame = frame.insert_column(2, at.alias("cutoff"))
+    return frame.with_columns(pl.col("y").fill_nan(None))
+
+
+def _plain_ridge(panel: Panel, fitted: Fitted) -> SeriesModel | None:
+    """Give the plain ridge, lookback and penalty chosen on validation, from the rows before the first cutoff."""
+    if fitted.choice is None:
+        return None
+    model, recipe = fitted.model, fitted.choice.ridge.recipe
+    tracks = lay_out(panel, recipe, mean=model.mean, deviation=model.deviation)
+    stops = [len(track) for track in tracks]
+    return build_model(
+        panel, recipe, tracks, stops, method="ridge", every=0, mean=model.mean, deviation=model.deviation
+    )
+
+
+def _path_of(model: SeriesModel, known: Panel) -> Array:
+    """Forecast with a model that carries nothing, from the last rows alone."""
+    rows = model.recipe.kept + 1
+    short = known.replace([series.rows(len(series) - rows, len(series)) for series in known])
+    tracks = lay_out(short, model.recipe, mean=model.mean, deviation=model.deviation)
+    state: SeriesState = state_at(replace(model, learned=0), short, tracks, [len(track) for track in tracks])
+    return model.path(state)
+
+
+def _baseline(known: Panel, name: str, seasons: tuple[int, ...], horizon: int) -> Array:
+    """Forecast by a baseline from each track's last known values; gaps hold the value before them."""
+    paths = []
+    for series in known:
+        for line in series.values.T:
+            values = _held(line)
+            lookback = max((season for season in seasons if season <= len(values)), default=1)
+            if name == "drift":
+                lookback = len(values)
+            fitting = tuple(season for season in seasons if season <= lookback) or (1,)
+            weights = baseline_weights(name, Recipe(horizon, lookback, fitting))
+            paths.append(values[-lookback:] @ weights)
+    return np.array(paths)
+
+
+def _held(line: Array) -> Array:
+    """Carry the last known value into gaps; rows before the first known value are left out."""
+    known = np.isfinite(line)
+    at = np.maximum.accumulate(np.where(known, np.arange(len(line)), -1))
+    return line[at[at >= 0]] if known.any() else np.zeros(1)
+
+
+def _baselines(model: SeriesModel) -> list[str]:
+    """Name the baselines that differ from each other."""
+    return [name for name in BASELINES if name != "long seasonal naive" or len(model.recipe.seasons) > 1]
+
+
+def _column(name: str) -> str:
+    return name.replace(" ", "_")
+
+
+def _until(panel: Panel, rows: NDArray[np.int64]) -> Panel:
+    return panel.replace([series.rows(0, int(stop)) for series, stop in zip(panel, rows, strict=True)])
+
+
+def _between(panel: Panel, first: NDArray[np.int64], last: NDArray[np.int64]) -> Panel:
+    parts = zip(panel, first, last, strict=True)
+    return panel.replace([series.rows(int(start), int(stop)) for series, start, stop in parts])
