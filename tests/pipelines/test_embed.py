@@ -11,9 +11,11 @@ import pytest
 from pipelines import embed as pipeline
 from pipelines.embed import EmbedOptions
 from tests.streaming.conftest import make_model
+from titans_seq.errors import InputFileError
 from titans_seq.genomics import Genome, decode, open_genome, reverse_complement
 from titans_seq.streaming import Session, embedding, open_dna_model, units
 from titans_seq.streaming.units import Pace
+from titans_seq.streaming.work_folder import WorkFolder
 
 LENGTHS = {"one": 700, "two": 260, "gappy": 300, "short": 20, "blank": 30}
 Embed = Callable[..., np.ndarray]
@@ -41,7 +43,7 @@ def fasta(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def small_steps(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Calls and units so small that these genomes take many of them."""
-    monkeypatch.setattr(units.Pace, "of", classmethod(lambda cls, device: Pace(64, 256, 4, 400)))
+    monkeypatch.setattr(units.Pace, "of", classmethod(lambda cls, device: Pace(call=128, least=256, rows=4, unit=400)))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
@@ -142,36 +144,33 @@ class KilledError(Exception):
     pass
 
 
-@pytest.mark.parametrize("strand", ["+", "both"])
-@pytest.mark.parametrize("after", [1, 3, 8, 14])
+@pytest.mark.parametrize(("strand", "after"), [("+", 1), ("+", 9), ("both", 3), ("both", 22)])
 def test_killed_and_run_again_is_byte_for_byte_the_same(
     run: Path, fasta: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strand: str, after: int
 ) -> None:
-    """Stopped at some step, with a checkpoint at every second one; what was done is not read again."""
+    """Killed in some step, with a checkpoint after every one: what was read is not read again."""
     options = EmbedOptions(window=100, stride=30, strand=strand, pool="attention", threads=1, gap_reset=50)
     whole, out = tmp_path / "whole.npy", tmp_path / "out.npy"
-    pipeline.run([str(fasta)], model=run, out=whole, options=options)
-    monkeypatch.setattr(embedding, "CHECKPOINT_SECONDS", 0.0)
-    steps, reader = [0], embedding.PassageReader
+    steps, reader = [0, -1], embedding.PassageReader
 
     class Counted(reader):  # type: ignore[valid-type, misc]
         def step(self):
             steps[0] += 1
-            if steps[0] == after + 1:
+            if steps[0] == steps[1]:
                 raise KilledError
             return super().step()
 
     monkeypatch.setattr(embedding, "PassageReader", Counted)
+    pipeline.run([str(fasta)], model=run, out=whole, options=options)
+    undisturbed, steps[:] = steps[0], [0, after]
+    monkeypatch.setattr(embedding, "CHECKPOINT_SECONDS", 0.0)
     with pytest.raises(KilledError):
         pipeline.run([str(fasta)], model=run, out=out, options=options)
     assert not out.exists()
     assert out.with_name("out.npy.work").is_dir()
-    steps[0], killed = after + 1, steps[0]
+    steps[:] = [0, -1]
     pipeline.run([str(fasta)], model=run, out=out, options=options)
-    again = steps[0] - after - 1
-    steps[0] = after + 1
-    pipeline.run([str(fasta)], model=run, out=whole, options=options)
-    assert again == steps[0] - after - 1 - (killed - 1)
+    assert steps[0] == undisturbed - (after - 1)
     assert out.read_bytes() == whole.read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "out.npy", "out.tsv", "whole.npy", "whole.tsv"]
 
@@ -187,12 +186,26 @@ def test_a_work_folder_of_another_job_is_not_gone_on_with(
     np.testing.assert_array_equal(vectors(window=100), wanted)
 
 
-def test_half_a_line_of_done_units_is_not_believed(run: Path, fasta: Path, tmp_path: Path, vectors: Embed) -> None:
-    wanted = vectors(window=100)
+def test_a_folder_that_is_not_ours_is_left_alone(tmp_path: Path, vectors: Embed) -> None:
     job = tmp_path / "found.npy.work"
     job.mkdir()
-    (job / "done").write_text("1")
-    with pytest.raises(Exception, match="not a folder of ours"):
+    (job / "mine.txt").write_text("1")
+    with pytest.raises(InputFileError, match="is in the way: not a folder of ours"):
         vectors(window=100)
-    (job / "done").unlink()
-    np.testing.assert_array_equal(vectors(window=100), wanted)
+    assert (job / "mine.txt").read_text() == "1"
+
+
+def test_half_a_line_of_done_units_is_not_believed(tmp_path: Path) -> None:
+    def opened() -> WorkFolder:
+        return WorkFolder(tmp_path / "x.npy", job={"a": 1}, slots=1, regions=2, width=3)
+
+    work = opened()
+    work.finish(12)
+    with (work.path / "done").open("a") as file:
+        file.write("34")
+    work.close()
+    again = opened()
+    assert again.done == {12}
+    again.finish(5)
+    assert (again.path / "done").read_text() == "12\n5\n"
+    again.close()

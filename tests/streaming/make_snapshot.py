@@ -1,4 +1,4 @@
-"""How data/mag-v1.safetensors was made: `python -m tests.streaming.make_snapshot`. Never run it again for version 1."""
+"""How data/*-v1.safetensors were made: `python -m tests.streaming.make_snapshot`. Never run it again for version 1."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from pathlib import Path
 
 import torch
 
-from titans_seq.streaming import Encoder
+from titans_seq.streaming import Encoder, Place, Session
+from titans_seq.tasks import BaseContext, NextBase
 
 OLD = Path(__file__).parent / "data" / "mag-v1.safetensors"
+OLD_SESSION = Path(__file__).parent / "data" / "session-v1.safetensors"
 
 
 def small_encoder() -> Encoder:
@@ -24,8 +26,24 @@ def small_tokens() -> torch.Tensor:
     return torch.linspace(-1, 1, 2 * 6 * 4).view(2, 6, 4)
 
 
+def small_session() -> Session:
+    """A session of a whole task, likewise, before its first base."""
+    context = BaseContext(d_model=4, window=3, kmers=(2,), kmer_width=2)
+    task = NextBase(encoder=small_encoder(), context=context, d_model=4)
+    with torch.no_grad():
+        for i, (name, p) in enumerate(task.named_parameters()):
+            if not name.startswith("encoder."):
+                p.copy_(torch.linspace(-1, 1, p.numel()).view_as(p).mul(0.5 + 0.1 * i))
+    return Session(task, place=Place("chr1", 1000, assembly="made.fa.gz", checksum="ab" * 32))
+
+
+BASES = "ACGTNACCGT"
+
 if __name__ == "__main__":
     encoder = small_encoder()
     with torch.no_grad():
         _, state = encoder(small_tokens())
     state.save(OLD)
+    session = small_session()
+    session.feed(BASES)
+    session.save(OLD_SESSION)

@@ -20,6 +20,7 @@ The contract with the rooms above (all names below are exported here)::
             .contig(name) -> Contig       .tokens(name, start=0, end=None) -> uint8 view [end - start]
             .n_runs(name) -> int64[R, 2]  .soft_runs(name) -> int64[R, 2]
             .soft_mask(name, start=0, end=None) -> bool[end - start]      .summary() -> dict (JSON-able)
+            .release() (pages that were read go back to the system)
     Contig: .name .length .n_count .gc (share of A C G T) .soft_masked (bases) .offset
 
     # regions and annotation

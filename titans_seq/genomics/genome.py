@@ -7,6 +7,7 @@ so opening it costs the same for a phage and a mammal, and every process that ma
 from __future__ import annotations
 
 import hashlib
+import mmap
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -194,6 +195,16 @@ class Genome:
             "soft_masked": soft / max(length, 1),
             "other_letters": self.letters,
         }
+
+    def release(self) -> None:
+        """Give the pages that were read back to the system, so that a pass over a genome holds none of it.
+
+        Views stay valid: what they need is mapped in again. Does nothing where the system has no such call.
+        """
+        for store in self._stores:
+            mapped = getattr(store.tokens.base, "_mmap", None)
+            if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+                mapped.madvise(mmap.MADV_DONTNEED)
 
     def _find(self, name: str) -> tuple[TokenStore, int]:
         number = self.number(name)

@@ -30,6 +30,7 @@ from titans_seq.streaming.work_folder import WorkFolder
 from titans_seq.tasks import NextBase
 
 CHECKPOINT_SECONDS = 60.0
+RELEASE = 2**22  # bases after which the pages of the genome are given back
 Watch = Callable[[str, float, float, str], None]
 
 
@@ -93,7 +94,7 @@ def embed(
     On a CPU each thread reads units of its own; where there are fewer units than threads, the threads share the blocks
     of the model instead.
     """
-    progress = _Progress(job.tokens, watch)
+    progress = _Progress(job.tokens, watch, job.genome)
     stop, turn, todo = Event(), Lock(), job.units()
 
     def next_unit() -> Unit | None:
@@ -228,8 +229,8 @@ def _restore(
 class _Progress:
     """Bases done over all threads, and how fast this process reads them."""
 
-    def __init__(self, total: int, watch: Watch) -> None:
-        self.total, self.watch = total, watch
+    def __init__(self, total: int, watch: Watch, genome: Genome) -> None:
+        self.total, self.watch, self.genome = total, watch, genome
         self.done = self.read = 0
         self.start = time.monotonic()
         self._lock = Lock()
@@ -239,8 +240,10 @@ class _Progress:
         self.done += tokens
 
     def add(self, tokens: int) -> None:
-        """Count what was read now."""
+        """Count what was read now; give its pages back now and then."""
         with self._lock:
+            if (self.read + tokens) // RELEASE > self.read // RELEASE:
+                self.genome.release()
             self.done += tokens
             self.read += tokens
             rate = self.read / max(time.monotonic() - self.start, 1e-9)
