@@ -72,6 +72,9 @@ def prepare(
     """
     if plot is not None and plot.suffix.lower() != ".png":
         raise ConfigError(f"--plot {plot}: expected a name that ends in .png")
+    for path in (out, state, plot):
+        if path is not None and not path.absolute().parent.is_dir():
+            raise ConfigError(f"{path}: no such folder to write in; create {path.absolute().parent} first")
     if state is not None and state.exists():
         detector = load_detector(state)
         fixed = {"alpha": alpha, "method": method, "smooth": smooth, "calibration": calibration}

@@ -14,7 +14,7 @@ distance d <= l // 2 from a range is soft, inside it is 1, elsewhere 0::
 
 Source: Paparrizos et al., Volume Under the Surface, PVLDB 15(11) 2774, 2022 (doi 10.14778/3551793.3551830), and the
 TSB-AD benchmark (NeurIPS 2024), which ranks by it. We use every distinct score as a threshold where the authors'
-package samples 250; what that and its faster variant change is measured by ``tests/benchmarks/nab.py --check``.
+package samples 250; what that and its faster variant change is measured by ``tests/benchmarks/vus_check.py``.
 No point adjustment anywhere.
 """
 

@@ -95,7 +95,7 @@ class MemorySurprise:
 
     def arrays(self) -> Arrays:
         """The state."""
-        memory = {f"memory.{name}": value.numpy() for name, value in self._state.items()}
+        memory = {f"memory.{name}": value.detach().numpy() for name, value in self._state.items()}
         return {"past": self._past, "scale": self._scale, **memory}
 
     def load(self, arrays: Arrays) -> None:

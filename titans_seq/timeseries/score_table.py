@@ -10,7 +10,6 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from titans_seq.errors import OutputError
 from titans_seq.files import replacing
 from titans_seq.timeseries.clock import Clock
 from titans_seq.timeseries.zones import wall_time
@@ -43,10 +42,8 @@ def write_rows(path: Path, frame: pl.DataFrame) -> None:
     Raises
     ------
     OutputError
-        No such folder, no space, no permission.
+        No space, no permission.
     """
-    if not path.absolute().parent.is_dir():
-        raise OutputError(f"{path}: there is no folder {path.absolute().parent}; create it first")
     with replacing(path) as temporary:
         if path.suffix == ".parquet":
             frame.write_parquet(temporary)
