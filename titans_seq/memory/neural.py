@@ -49,7 +49,7 @@ class NeuralMemory(nn.Module):
         training segments.
     max_error : longest error a token may write with. ``"auto"``: twice the root of the value width for linear
         memories with feedback; none for memories that end in a LayerNorm, whose error is bounded.
-    backend : ``auto``, ``chunkwise`` or ``recurrent`` (the slow definition).
+    backend : ``auto``, ``chunkwise``, ``triton``, or ``recurrent`` (the slow definition).
 
     Examples
     --------
@@ -169,7 +169,7 @@ class NeuralMemory(nn.Module):
         if state["weights"].shape[0] != x.shape[0]:
             raise ShapeError(f"the state holds {state['weights'].shape[0]} rows, but x has {x.shape[0]}")
         h, tail = self.conv(self.qkv(x), state["conv"])
-        dtype = state["weights"].dtype
+        products, dtype = h.dtype, state["weights"].dtype
         h = F.silu(h).unflatten(-1, (self.n_heads, -1)).transpose(1, 2).to(dtype)
         q, k, v = h.split([self.key_width, self.key_width, self.value_width], -1)
         q, k = F.normalize(q, dim=-1), F.normalize(k, dim=-1)
@@ -177,8 +177,9 @@ class NeuralMemory(nn.Module):
             gates = self.gates(x.to(dtype), mask)
             packed = _pack(state, position)
             reads, surprise, after = run_memory(
-                q, k, v.contiguous(), gates, packed, rule=self.rule, chunk_size=self.chunk_size, backend=self.backend
-            )
+                q, k, v.contiguous(), gates, packed, rule=self.rule, chunk_size=self.chunk_size, backend=self.backend,
+                products=products,
+            )  # fmt: skip
         if self.readings is not None:
             seen = (gates.learning_rate, gates.forget, gates.momentum)
             rate, forget, momentum = (None if g is None else g.detach() for g in seen)
