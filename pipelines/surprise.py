@@ -113,7 +113,7 @@ def prepare(
     check_track(out)
     runtime = choose_runtime(RunSection(device=device, threads=threads, precision="float32"))
     opened = open_dna_model(model, device=runtime.device)
-    if what != "loss" and not opened.task.encoder.memories():
+    if what != "loss" and opened.config.model.memory == "none":
         raise ConfigError(f"{model}: this model has no memory, so there is no {what}; --what loss needs none")
     found = open_genome(genome, progress=lambda done, total: watch("reading", done, total or max(done, 1), ""))
     contigs = tuple(found.contig(name).name for name in dict.fromkeys(chroms)) or found.names
