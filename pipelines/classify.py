@@ -48,7 +48,11 @@ def run(
     """
     runtime = choose_runtime(RunSection(device=device))
     classifier = open_classifier(model, device=runtime.device)
-    data = read_unlabelled(source, columns) if genome is None else read_intervals(source, open_genome(genome))
+    if genome is None:
+        data = read_unlabelled(source, columns)
+    else:
+        label = None if columns.label == "label" else columns.label
+        data = read_intervals(source, open_genome(genome), label_column=label, labelled=False)
     watch("classifying", 0, 1, f"{len(data):,} sequences")
     probabilities = predict(classifier, data, rows=rows, device=runtime.device)
     text = write_predictions(out, data, probabilities, classes=classifier.classes)

@@ -41,6 +41,8 @@ def prepare(*, pretrained: Path | None = None, **arguments: Any) -> ClassifierJo
     if path is None:
         return job
     model = open_dna_model(path)
+    if model.config.table.megabytes:
+        _log.warning("%s: its table is left out; a sequence of its own is too short to fill one", path)
     return from_pretrained(
         job, path=path, model=model.config.model, input_section=model.config.input, weights=model.task.state_dict()
     )

@@ -11,6 +11,10 @@ import polars
 import pytest
 from safetensors.torch import load_file
 
+from titans_seq.errors import TitansError
+from titans_seq.training.checkpoint import Progress
+from titans_seq.training.classifier_fit import DevWatch
+
 CHEAP = {"majority", "length only", "GC only", "k-mer LR", "one-hot LR"}
 NETWORKS = {"small CNN", "random weights"}
 MICRO = {
@@ -20,8 +24,8 @@ MICRO = {
     "classifier.parts": "4",
     "batches.size": "16",
     "evaluation.window": "4",
-    "evaluation.cnn_epochs": "2",
-    "budget.epochs": "4",
+    "evaluation.cnn_epochs": "1",
+    "budget.epochs": "3",
     "run.device": "cpu",
     "run.log_steps": "2",
 }
@@ -82,7 +86,7 @@ def test_a_whole_run_and_its_use(ask, tiny: list[str], sets: dict[str, Path], tm
     out = tmp_path / "answers.csv"
     used = ask("classify", sets["test"], "--model", run, "-o", out)
     assert (used.code, used.out) == (0, ""), used.err
-    answers, kept = (list(csv.DictReader(path.open())) for path in (out, run / "predictions.csv"))
+    answers, kept = (list(csv.DictReader(path.read_text().splitlines())) for path in (out, run / "predictions.csv"))
     assert [row["name"] for row in answers] == [f"s{n}" for n in range(60)]
     assert [row["predicted"] for row in answers] == [row["predicted"] for row in kept]
     same = [float(a["p_1"]) - float(b["p_1"]) for a, b in zip(answers, kept, strict=True)]
@@ -99,18 +103,33 @@ def test_a_whole_run_and_its_use(ask, tiny: list[str], sets: dict[str, Path], tm
     assert ask("-q", "classify", fasta, "--model", run).out.startswith("name,predicted,p_0,p_1\n")
 
 
-def test_a_run_that_was_killed_gives_the_same_model(
-    ask, tiny: list[str], sets: dict[str, Path], tmp_path: Path
+def test_a_run_that_broke_off_goes_on_to_the_same_model(
+    ask, tiny: list[str], sets: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain = [sets["train"], "--test", sets["test"], *tiny, "--set", "run.checkpoint_steps=3", "--members", 1]
+    plain = [
+        sets["train"],
+        "--test",
+        sets["test"],
+        *tiny,
+        "--set",
+        "run.checkpoint_steps=4",
+        "--set",
+        "evaluation.baselines=[majority]",
+    ]
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert ask("train-classifier", *plain, "--out", whole).code == 0
-    assert ask("train-classifier", *plain, "--out", cut).code == 0
-    for name in ("report.json", "model.safetensors"):
-        (cut / name).unlink()
-    for path in (cut / "small-cnn-0", cut / "member-0"):
-        record = json.loads((path / "checkpoint" / "checkpoint.json").read_text())
-        assert record["progress"]["finished"]
+    asked = DevWatch.__call__
+
+    def break_off(self: DevWatch, progress: Progress) -> bool:
+        if progress.step == 15:
+            raise TitansError("the power went")
+        return asked(self, progress)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DevWatch, "__call__", break_off)
+        broken = ask("train-classifier", *plain, "--out", cut)
+    assert (broken.code, "the power went" in broken.err) == (1, True)
+    assert json.loads((cut / "member-0" / "checkpoint" / "checkpoint.json").read_text())["progress"]["step"] == 12
     assert ask("train-classifier", "--resume", "--out", cut).code == 0
     first, second = (load_file(run / "model.safetensors") for run in (whole, cut))
     assert all(first[name].equal(second[name]) for name in first)

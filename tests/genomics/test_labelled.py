@@ -21,7 +21,13 @@ from titans_seq.genomics.labelled import (
     held_out_rows,
     keys,
 )
-from titans_seq.genomics.labelled_files import Columns, open_labelled, read_split_table, read_unlabelled
+from titans_seq.genomics.labelled_files import (
+    Columns,
+    open_labelled,
+    read_intervals,
+    read_split_table,
+    read_unlabelled,
+)
 from titans_seq.genomics.store import open_genome
 
 ROWS = [("ACGTAC", "no"), ("TTTGACA", "yes"), ("GGGN", "no"), ("CATCAT", "yes")]
@@ -84,6 +90,8 @@ def test_intervals_of_a_genome(tmp_path: Path) -> None:
     assert data.spans.tolist() == [[0, 0, 3, -1], [1, 3, 6, 1]]
     assert pairs(open_labelled([bed], genome=genome, columns=Columns(label="kind"))) == {("GTT", "p"), ("TNA", "q")}
     assert open_labelled([bed], genome=genome, columns=Columns(label="7")).classes == ("p", "q")
+    bare = read_intervals(write(tmp_path / "y.bed", "one\t0\t3\none\t2\t5\tb\n"), genome, labelled=False)
+    assert (bare.names, bare.labels.tolist()) == (("one:0-3(.)", "b"), [-1, -1])
     wrong = {
         "one\t5\t9\ta": "at most 8",
         "chr1\t0\t1\ta": "no contig 'chr1'",

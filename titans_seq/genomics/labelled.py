@@ -107,7 +107,7 @@ class LabelledSequences:
         """
         for row, name in enumerate(self.classes):
             if name not in classes and bool((self.labels == row).any()):
-                raise unknown_name("class", name, classes)
+                raise unknown_name(f"class in {self.files[0]}:", name, classes)
         numbers = np.array([classes.index(name) if name in classes else UNLABELLED for name in self.classes] + [-1])
         return replace(self, labels=numbers[self.labels].astype(np.int64), classes=tuple(classes))
 

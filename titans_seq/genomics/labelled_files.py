@@ -142,7 +142,9 @@ def read_split_table(sources: Sequence[str], columns: Columns, *, split_column: 
     }  # fmt: skip
 
 
-def read_intervals(path: str, genome: Genome, *, label_column: str | None = None) -> LabelledSequences:
+def read_intervals(
+    path: str, genome: Genome, *, label_column: str | None = None, labelled: bool = True
+) -> LabelledSequences:
     """Cut the intervals of a BED file out of a genome.
 
     Coordinates are 0-based half-open; a sequence on strand ``-`` is reverse-complemented.
@@ -151,20 +153,24 @@ def read_intervals(path: str, genome: Genome, *, label_column: str | None = None
     ----------
     label_column
         Number of the label's column from 1, or its name in a ``#`` header line; by default the 4th (BED's name).
+    labelled
+        False reads intervals to be classified: without ``label_column`` they have no label, and the 4th is their name.
     """
     rows, spans = [], []
+    named = label_column is None and not labelled
     for line, fields, at in _bed_rows(path, label_column):
         contig, start, end = _interval(path, line, fields, genome)
         sign = fields[5] if len(fields) > 5 else "."
         if sign not in _STRANDS:
             raise InputFileError(path, line, expected="strand +, - or .", found=repr(sign))
-        if at >= len(fields):
+        if at >= len(fields) and not named:
             raise InputFileError(path, line, expected=f"a label in column {at + 1}", found=f"{len(fields)} columns")
         strand = _STRANDS[sign]
         tokens = genome.tokens(contig, start, end)
         spans.append((genome.number(contig), start, end, strand))
         tokens = reverse_complement(tokens) if strand < 0 else tokens.copy()
-        rows.append((tokens, fields[at], f"{contig}:{start}-{end}({sign})", line))
+        name = fields[3] if named and len(fields) > 3 else f"{contig}:{start}-{end}({sign})"
+        rows.append((tokens, None if named else fields[at], name, line))
     if not rows:
         raise InputFileError(path, expected="BED intervals with a label", found="none")
     return _assemble(rows, [path], [len(rows)], spans=np.array(spans, dtype=np.int64), contigs=genome.names)

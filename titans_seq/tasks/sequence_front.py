@@ -29,8 +29,16 @@ class MaskedBatchNorm(nn.Module):
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """Normalise x (B, T, d) where mask (B, T) is True; 0 elsewhere."""
         if bool(mask.all()):
-            return self.norm(x.flatten(0, 1)).view_as(x)
-        return x.new_zeros(x.shape).masked_scatter(mask[..., None], self.norm(x[mask]))
+            return self._normal(x.flatten(0, 1)).view_as(x)
+        return x.new_zeros(x.shape).masked_scatter(mask[..., None], self._normal(x[mask]).to(x.dtype))
+
+    def _normal(self, real: Tensor) -> Tensor:
+        """Normalise the real places (N, d); a single one has no variance and takes what was seen so far."""
+        norm = self.norm
+        if len(real) < 2:
+            return F.batch_norm(real, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
+        found: Tensor = norm(real)
+        return found
 
 
 class ConvFront(nn.Module):

@@ -51,7 +51,7 @@ def build_report(
 ) -> dict[str, Any]:
     """Give everything that ``report.json`` holds."""
     parts, labels = job.parts, job.parts.test.labels
-    rows = table_rows(predictions, labels, window=job.config.evaluation.window, memory=job.config.model.memory)
+    rows = table_rows(predictions, labels, window=job.config.evaluation.window, memory=job.config.model.memory_label)
     gains = memory_gains(predictions, labels)
     spans = (parts.train.spans, parts.test.spans)
     audit = audit_split(

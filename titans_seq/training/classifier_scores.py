@@ -81,7 +81,7 @@ def predict_all(
 
 def memory_arms(job: ClassifierJob) -> tuple[str, ...]:
     """Name the arms that differ: no reset where a sequence ends before the first one, none without a memory."""
-    if job.config.model.memory == "none":
+    if job.config.model.memory_label == "none":
         return ("carried",)
     around = job.config.classifier
     longest = -(-int(job.parts.test.lengths.max()) // (around.stride if around.front == "conv" else 1))
