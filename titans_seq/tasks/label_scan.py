@@ -91,10 +91,14 @@ def scan(
 
 @torch.no_grad()
 def read_ahead(
-    task: BaseLabels, tokens: NDArray[np.uint8], *, length: int, progress: Callable[[int], None] | None = None
+    task: BaseLabels,
+    tokens: NDArray[np.uint8],
+    *,
+    length: int,
+    state: BaseLabelsState | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> BaseLabelsState | None:
-    """Stream a sequence and keep only what the memory holds at its end."""
-    state: BaseLabelsState | None = None
+    """Stream a sequence, from `state` on, and keep only what the memory holds at its end."""
     device = next(task.parameters()).device
     for start in range(0, tokens.size, length):
         block = torch.from_numpy(_window(tokens, start, length, task.margin)[None]).to(device)
