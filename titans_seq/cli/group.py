@@ -33,6 +33,7 @@ COMMANDS = (
     "detect",
     "report",
     "presets",
+    "workflows",
     "doctor",
     "completion",
 )
