@@ -113,7 +113,7 @@ def run(job: DetectJob, *, watch: Watch = lambda stage, done, total, note: None)
         done += rows
         watch("scoring", done, total, f"{done:,} of {total:,} rows")
 
-    scored = list(job.detector.read(job.panel, progress=count))
+    scored = list(job.detector.read(job.panel, keep=job.state is not None, progress=count))
     intervals = interval_table(scored, job.panel, join=job.join)
     write_rows(job.out, row_table(scored, job.panel))
     beside = job.out.with_name(f"{job.out.stem}-intervals{job.out.suffix}")

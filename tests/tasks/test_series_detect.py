@@ -79,6 +79,12 @@ def test_a_new_series_begins_where_its_rows_do() -> None:
     np.testing.assert_array_equal(found["b"].scores, alone["b"].scores)
 
 
+def test_what_is_not_kept_is_forgotten() -> None:
+    detector = Detector(SETTINGS, CLOCK, ("y",))
+    assert len(list(detector.read(panel({"a": walk(50, 0)}), keep=False))) == 1
+    assert not detector.tracks
+
+
 def test_files_that_are_no_state_are_named(tmp_path: Path) -> None:
     other, text = tmp_path / "other", tmp_path / "text"
     save_tensors(other, {}, metadata={"titans_seq": '{"format": "titans-seq session"}'})

@@ -116,8 +116,15 @@ class Detector:
     channels: tuple[str, ...]
     tracks: dict[str, Track] = field(default_factory=dict)
 
-    def read(self, panel: Panel, *, progress: Callable[[int], None] = lambda rows: None) -> Iterator[Scored]:
+    def read(
+        self, panel: Panel, *, keep: bool = True, progress: Callable[[int], None] = lambda rows: None
+    ) -> Iterator[Scored]:
         """Score a panel's rows, pair by pair; ``progress`` is told of rows read.
+
+        Parameters
+        ----------
+        keep
+            False forgets where a new pair stands as soon as its rows are scored: many series in little RAM.
 
         Raises
         ------
@@ -126,9 +133,9 @@ class Detector:
         """
         for series in panel:
             for channel, name in enumerate(panel.tracks_of(series)):
-                track = self.tracks.get(name)
-                if track is None:
-                    track = self.tracks[name] = self._begin()
+                track = self.tracks.get(name) or self._begin()
+                if keep:
+                    self.tracks[name] = track
                 yield self._read(track, name, series, series.values[:, channel], progress)
 
     def check(self, panel: Panel) -> None:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from titans_seq.memory import NeuralMemory
-from titans_seq.timeseries.anomaly_scores import AnomalyScore, Part, ScoreSettings, build_score
+from titans_seq.timeseries.anomaly_scores import METHODS, AnomalyScore, Part, ScoreSettings, build_score
 from titans_seq.timeseries.standardise import CLIP, Arrays, Rows
 
 WINDOW: Final = 32
@@ -32,7 +32,7 @@ CALL: Final = 2048
 
 def build_anomaly_score(method: str, settings: ScoreSettings) -> AnomalyScore:
     """`build_score`, with the memory's surprise at hand for the methods that use it."""
-    surprise: Part = MemorySurprise(span=settings.span)
+    surprise: Part | None = MemorySurprise(span=settings.span) if "surprise" in METHODS.get(method, ()) else None
     return build_score(method, settings, surprise=surprise)
 
 
