@@ -82,8 +82,49 @@ class Choice:
         return self.ridge.recipe if self.method == "ridge" else self.best.recipe
 
 
+class Fold:
+    """Moments of the rows before a split, and origins behind it to score on.
+
+    Parameters
+    ----------
+    tracks
+        Laid out by the widest recipe.
+    windows
+        Its windows and the target.
+    skip, valid_rows
+        Rows at the end of each track that the fold does not see, and rows before those to score on.
+    """
+
+    def __init__(
+        self, tracks: Sequence[Track], widest: Recipe, windows: tuple[Window, ...], *, skip: int, valid_rows: int
+    ) -> None:
+        width, horizon = sum(w.length for w in windows), widest.horizon
+        self.moments = np.zeros((width, width))
+        self.origins = 0
+        rows, when = [np.empty((0, width))], [np.empty(0, np.int64)]
+        stride = max(1, len(tracks) * max(1, valid_rows - horizon + 1) // _ORIGINS)
+        for track in tracks:
+            stop = len(track) - skip
+            split = stop - valid_rows
+            first, last = widest.reach - 1, split - horizon
+            if last > first:
+                self.moments += track_moments(track, first, last, windows, horizon)
+                self.origins += last - first
+            held = np.arange(max(first, split - 1) + track.index % stride, stop - horizon, stride)
+            if len(held):
+                held = held[track.usable(held, horizon)]
+                rows.append(design(track.numbers, held, windows))
+                when.append(held)
+        self.held, self.when = np.concatenate(rows), np.concatenate(when)
+
+    @property
+    def usable(self) -> bool:
+        """Whether there is anything to learn from and to score on."""
+        return self.origins > 0 and len(self.held) > 0
+
+
 class Trials:
-    """Candidates over one set of moments and one set of validation origins.
+    """Candidates over the same validation origins: the last rows and, where the history is long, those before.
 
     Parameters
     ----------
@@ -92,7 +133,8 @@ class Trials:
     widest
         Longest lookback and every part that may be tried.
     valid_rows
-        Rows held out at the end of each track.
+        Rows held out at the end of each track; a second fold holds out as many before them, and learns from the rows
+        before those, where at least half of all rows remain for that.
     """
 
     def __init__(self, tracks: Sequence[Track], widest: Recipe, *, valid_rows: int) -> None:
@@ -101,43 +143,37 @@ class Trials:
         horizon = widest.horizon
         self.part = np.repeat([w.part for w in self.windows], [w.length for w in self.windows])
         self.centred = centred_columns(self.windows)
-        width = len(self.part)
-        self.moments = np.zeros((width, width))
-        self.origins = 0
         # Steps are thinned for the search only; the weights that ship are solved for all of them.
         self.steps = np.unique(np.linspace(0, horizon - 1, min(horizon, _STEPS)).astype(int))
-        rows, owners = [], []
-        stride = max(1, sum(max(1, valid_rows - horizon + 1) for _ in tracks) // _ORIGINS)
-        for track in tracks:
-            split = len(track) - valid_rows
-            first, last = widest.reach - 1, split - horizon
-            if last > first:
-                self.moments += track_moments(track, first, last, self.windows, horizon)
-                self.origins += last - first
-            held = np.arange(max(first, split - 1) + track.index % stride, len(track) - horizon, stride)
-            held = held[track.usable(held, horizon)] if len(held) else held
-            rows.append(design(track.numbers, held, self.windows))
-            owners.append(held)
-        self.held = np.concatenate(rows)
-        self.when = np.concatenate(owners)
-        if not self.origins or not len(self.held):
+        longest = max(len(track) for track in tracks)
+        folds = [Fold(tracks, widest, self.windows, skip=0, valid_rows=valid_rows)]
+        if longest - 2 * valid_rows >= max(longest // 2, 2 * widest.reach):
+            folds.append(Fold(tracks, widest, self.windows, skip=valid_rows, valid_rows=valid_rows))
+        self.folds = [fold for fold in folds if fold.usable]
+        if not self.folds:
             raise RangeError("too few rows to choose on")
+        self.when = np.concatenate([fold.when for fold in self.folds])
 
     def candidate(self, recipe: Recipe) -> Candidate:
-        """Solve one recipe on the training rows and score it on the others."""
+        """Solve one recipe on the training rows of each fold and score it on the others."""
         columns, targets = self._columns(recipe)
         both = np.concatenate([columns, targets])
-        part = centre_moments(self.moments[np.ix_(both, both)], self.centred[both], recipe.lookback)
         width = len(columns)
-        weights = solve(part[:width, :width], part[:width, width:], recipe.penalty)
-        return self._score(recipe, columns, targets, weights)
+        errors = []
+        for fold in self.folds:
+            part = centre_moments(fold.moments[np.ix_(both, both)], self.centred[both], recipe.lookback)
+            weights = solve(part[:width, :width], part[:width, width:], recipe.penalty)
+            errors.append(self._errors(fold, recipe, columns, targets, weights))
+        return Candidate(recipe, np.concatenate(errors))
 
     def baseline(self, name: str) -> float:
         """Score a baseline on the same origins."""
         recipe = replace(self.widest, parts=())
         columns, targets = self._columns(recipe)
         weights = baseline_weights(name, recipe)[:, self.steps]
-        return self._score(recipe, columns, targets, weights).mse
+        return float(
+            np.concatenate([self._errors(fold, recipe, columns, targets, weights) for fold in self.folds]).mean()
+        )
 
     def best_penalty(self, recipe: Recipe, penalties: Sequence[float]) -> Candidate:
         """Try penalties and give the best."""
@@ -146,8 +182,8 @@ class Trials:
     def gain(self, better: Candidate, worse: Candidate) -> tuple[float, float]:
         """Give what one candidate saves, and what it has to save to count.
 
-        That is the one-sided 95 % limit of Student's t for the mean over blocks of time at least a horizon long: with
-        four blocks a gain must be 2.4 standard errors, with many 1.7.
+        That is one standard error of the mean over blocks of time at least a horizon long, widened for few blocks as
+        Student's t is: 1.2 standard errors with four blocks.
         """
         saved = worse.errors - better.errors
         order = np.argsort(self.when, kind="stable")
@@ -161,14 +197,14 @@ class Trials:
         carried = np.flatnonzero(np.isin(self.part, list(recipe.parts)))
         return np.concatenate([lookback, carried]), np.flatnonzero(self.part == "target")[self.steps]
 
-    def _score(
-        self, recipe: Recipe, columns: NDArray[np.int64], targets: NDArray[np.int64], weights: Array
-    ) -> Candidate:
+    def _errors(
+        self, fold: Fold, recipe: Recipe, columns: NDArray[np.int64], targets: NDArray[np.int64], weights: Array
+    ) -> NDArray[np.float64]:
+        """Give the mean squared error of each validation origin of a fold."""
         look = self.widest.lookback
-        mean = self.held[:, look - recipe.lookback : look].mean(axis=1, keepdims=True)
-        x = self.held[:, columns] - mean * self.centred[columns]
-        errors = x @ weights - (self.held[:, targets] - mean)
-        return Candidate(recipe, (errors**2).mean(axis=1))
+        mean = fold.held[:, look - recipe.lookback : look].mean(axis=1, keepdims=True)
+        x = fold.held[:, columns] - mean * self.centred[columns]
+        return np.asarray(((x @ weights - (fold.held[:, targets] - mean)) ** 2).mean(axis=1))
 
 
 def choose(tracks: Sequence[Track], widest: Recipe, *, lookbacks: Sequence[int], valid_rows: int) -> Choice:
@@ -236,6 +272,6 @@ def _near(candidate: Candidate) -> list[float]:
 
 
 def _student(freedom: int) -> float:
-    """Give the 95 % quantile of Student's t (1.645 + 1.6 / n is right to 0.02 from n = 6 on)."""
-    first = (6.31, 2.92, 2.35, 2.13, 2.02)
-    return first[freedom - 1] if freedom <= len(first) else 1.645 + 1.6 / freedom
+    """Give the 84 % quantile of Student's t, which is one deviation where there is much data."""
+    first = (1.84, 1.32, 1.20, 1.14, 1.11)
+    return first[freedom - 1] if freedom <= len(first) else 1 + 0.5 / freedom

@@ -1,0 +1,248 @@
+"""Reading tables of series: what users of other packages complain about, one test each."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from titans_seq.errors import ConfigError, InputFileError, UnknownNameError
+from titans_seq.timeseries import TableOptions, read_table
+
+HOURS = [f"2024-01-01 {hour:02d}:00:00" for hour in range(24)]
+
+
+def write(folder: Path, text: str, name: str = "t.csv") -> Path:
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def rows(*lines: str, header: str = "ds,y") -> str:
+    return "\n".join([header, *lines]) + "\n"
+
+
+def test_long_table_with_ids(tmp_path: Path) -> None:
+    panel = read_table(
+        write(tmp_path, rows("b,2024-01-01,1", "b,2024-01-02,2", "a,2024-01-01,3", header="unique_id,ds,y"))
+    )
+    assert panel.track_ids() == ["b", "a"]
+    assert panel.clock.name == "1d"
+    assert [series.values[:, 0].tolist() for series in panel] == [[1, 2], [3]]
+    assert panel.names.has_ids
+
+
+def test_wide_table_gives_a_channel_per_column(tmp_path: Path) -> None:
+    panel = read_table(write(tmp_path, rows("2024-01-01 00:00,1,2", "2024-01-01 01:00,3,4", header="date,OT,HUFL")))
+    assert panel.channels == ("OT", "HUFL")
+    assert panel.track_ids() == ["OT", "HUFL"]
+    assert panel.series[0].values.tolist() == [[1, 2], [3, 4]]
+
+
+def test_gaps_become_missing_values_and_are_reported(tmp_path: Path) -> None:
+    panel = read_table(write(tmp_path, rows("2024-01-01,1", "2024-01-02,2", "2024-01-05,5", "2024-01-06,6")))
+    assert np.isnan(panel.series[0].values[:, 0]).tolist() == [False, False, True, True, False, False]
+    assert panel.series[0].mask[:, 0].sum() == 4
+    assert any("2 rows in 1 gaps" in note for note in panel.notes)
+
+
+def test_unsorted_rows_are_sorted_and_it_is_said(tmp_path: Path) -> None:
+    panel = read_table(write(tmp_path, rows("2024-01-02,2", "2024-01-01,1", "2024-01-03,3")))
+    assert panel.series[0].values[:, 0].tolist() == [1, 2, 3]
+    assert any("sorted" in note for note in panel.notes)
+
+
+def test_duplicates_are_refused_with_both_lines(tmp_path: Path) -> None:
+    path = write(tmp_path, rows("2024-01-01,1", "2024-01-02,2", "2024-01-01,5", "2024-01-03,3"))
+    with pytest.raises(InputFileError, match=r"line 4: .* line 2 already .*--duplicates"):
+        read_table(path)
+    for how, value in (("first", 1.0), ("last", 5.0), ("mean", 3.0)):
+        assert read_table(path, TableOptions(duplicates=how)).series[0].values[0, 0] == value  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("cell", "words"),
+    [("abc", "a number, found 'abc'"), ("inf", "infinite"), ('"1,5"', "--decimal-comma"), ("1;5", "found '1;5'")],
+)
+def test_text_in_a_number_column_names_line_and_column(tmp_path: Path, cell: str, words: str) -> None:
+    path = write(tmp_path, rows("2024-01-01,1", "2024-01-02,2", f"2024-01-03,{cell}", "2024-01-04,4"))
+    with pytest.raises(InputFileError, match=r"line 4: column 'y'") as caught:
+        read_table(path)
+    assert words in str(caught.value)
+
+
+def test_missing_words_are_missing_values(tmp_path: Path) -> None:
+    panel = read_table(write(tmp_path, rows("2024-01-01,1", "2024-01-02,NA", "2024-01-03,", "2024-01-04,nan")))
+    assert np.isnan(panel.series[0].values[1:, 0]).all()
+
+
+def test_decimal_commas(tmp_path: Path) -> None:
+    path = write(tmp_path, rows("01.02.2024;1.234,5", "02.02.2024;2,5", "03.02.2024;3,5", header="Datum;Wert"))
+    panel = read_table(path, TableOptions(decimal_comma=True))
+    assert panel.series[0].values[:, 0].tolist() == [1234.5, 2.5, 3.5]
+    assert panel.clock.name == "1d"
+
+
+def test_no_time_column(tmp_path: Path) -> None:
+    with pytest.raises(InputFileError, match=r"no time column.*--time-col"):
+        read_table(write(tmp_path, rows("1,2", "3,4", header="a,b")))
+
+
+def test_two_time_columns(tmp_path: Path) -> None:
+    text = rows("2024-01-01,2024-02-01,1", "2024-01-02,2024-02-02,2", header="date,timestamp,y")
+    with pytest.raises(InputFileError, match=r"'date' and 'timestamp' could both be the time.*--time-col"):
+        read_table(write(tmp_path, text))
+    assert read_table(write(tmp_path, text), TableOptions(time_col="date")).names.time == "date"
+
+
+def test_day_or_month_first_is_settled_by_the_whole_column_or_asked(tmp_path: Path) -> None:
+    panel = read_table(write(tmp_path, rows(*(f"{day:02d}/01/2024,{day}" for day in range(1, 20)))))
+    assert panel.clock.name == "1d"
+    with pytest.raises(InputFileError, match="--time-format"):
+        read_table(write(tmp_path, rows("01/02/2024,1", "02/02/2024,2")))
+
+
+def test_unknown_column_offers_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match="did you mean 'value'"):
+        read_table(write(tmp_path, rows("2024-01-01,1", header="ds,value")), TableOptions(target_cols=("valu",)))
+
+
+def test_different_steps_per_id(tmp_path: Path) -> None:
+    hourly = [f"h,{stamp},1" for stamp in HOURS]
+    daily = [f"d,2024-01-{day:02d} 00:00:00,1" for day in range(1, 9)]
+    with pytest.raises(InputFileError, match=r"'h' every 1 h, 'd' every 1 d.*split the table"):
+        read_table(write(tmp_path, rows(*hourly, *daily, header="unique_id,ds,y")))
+
+
+def test_offsets_are_read_as_moments(tmp_path: Path) -> None:
+    text = rows("2024-03-31T01:00:00+01:00,1", "2024-03-31T03:00:00+02:00,2", "2024-03-31T04:00:00+02:00,3")
+    panel = read_table(write(tmp_path, text))
+    assert panel.clock.name == "1h"
+    assert panel.clock.zone == "UTC"
+    assert len(panel.series[0]) == 3
+
+
+def test_stamps_with_and_without_a_zone_are_refused(tmp_path: Path) -> None:
+    text = rows(*(f"{stamp},1" for stamp in HOURS), "2024-01-02T00:00:00+01:00,2")
+    with pytest.raises(InputFileError, match=r"could both|no time column|line 26"):
+        read_table(write(tmp_path, text))
+
+
+def test_the_hour_that_comes_twice(tmp_path: Path) -> None:
+    stamps = ["00:00", "01:00", "02:00", "02:00", "03:00"]
+    path = write(tmp_path, rows(*(f"2024-10-27 {stamp},{i}" for i, stamp in enumerate(stamps))))
+    with pytest.raises(InputFileError, match="--time-zone"):
+        read_table(path)
+    panel = read_table(path, TableOptions(time_zone="Europe/Berlin"))
+    assert panel.series[0].values[:, 0].tolist() == [0, 1, 2, 3, 4]
+    assert (np.diff(panel.series[0].ticks) == 3_600_000_000).all()
+
+
+def test_the_hour_that_does_not_exist(tmp_path: Path) -> None:
+    path = write(tmp_path, rows("2024-03-31 01:00,1", "2024-03-31 02:00,2", "2024-03-31 03:00,3"))
+    with pytest.raises(InputFileError, match=r"line 3: 2024-03-31 02:00:00 does not exist in Europe/Berlin"):
+        read_table(path, TableOptions(time_zone="Europe/Berlin"))
+    with pytest.raises(ConfigError, match="no such zone"):
+        read_table(path, TableOptions(time_zone="Europe/Atlantis"))
+
+
+def test_a_row_beside_the_clock_is_named(tmp_path: Path) -> None:
+    stamps = [f"2024-01-{day:02d} {hour:02d}:00:00" for day in range(1, 11) for hour in range(24)]
+    stamps[100] = stamps[100].replace(":00:00", ":10:00")
+    with pytest.raises(InputFileError, match=r"line 102: .*not on the clock of 1h \(1 such rows\).*--freq rows"):
+        read_table(write(tmp_path, rows(*(f"{stamp},1" for stamp in stamps))))
+
+
+def test_uneven_stamps_count_rows(tmp_path: Path) -> None:
+    stamps = ("00:00:03", "00:10:59", "00:31:00", "00:33:17", "01:14:31", "01:15:02")
+    panel = read_table(write(tmp_path, rows(*(f"2024-01-01 {stamp},1" for stamp in stamps))))
+    assert panel.clock.name == "rows"
+    assert len(panel.series[0]) == 6
+    assert any("uneven" in note for note in panel.notes)
+
+
+@pytest.mark.parametrize(
+    ("stamps", "name"),
+    [
+        (["2024-01-31", "2024-02-29", "2024-03-31", "2024-04-30"], "1mo"),
+        (["2024-01-01", "2024-04-01", "2024-07-01"], "1q"),
+        (["2020-06-30", "2021-06-30", "2022-06-30"], "1y"),
+        (["2024-01-01", "2024-01-08", "2024-01-15"], "1w"),
+        (["1949-01", "1949-02", "1949-03"], "1mo"),
+        (["19580329", "19580405", "19580412"], "1w"),
+        (["3", "4", "5"], "1"),
+    ],
+)
+def test_clocks(tmp_path: Path, stamps: list[str], name: str) -> None:
+    panel = read_table(write(tmp_path, rows(*(f"{stamp},1" for stamp in stamps))))
+    clock, series = panel.clock, panel.series[0]
+    assert clock.name == name
+    assert len(series) == len(stamps)
+    after = clock.after(int(series.ticks[-1]), series.stop - 1, 5)
+    positions, exact = clock.positions(after)
+    assert exact.all()
+    assert (positions == series.stop + np.arange(5)).all()
+
+
+def test_month_ends_stay_month_ends(tmp_path: Path) -> None:
+    panel = read_table(write(tmp_path, rows("2024-01-31,1", "2024-02-29,1", "2024-03-31,1")))
+    after = panel.clock.after(int(panel.series[0].ticks[-1]), panel.series[0].stop - 1, 2)
+    assert after.astype("M8[us]").astype("M8[D]").astype(str).tolist() == ["2024-04-30", "2024-05-31"]
+
+
+def test_business_days(tmp_path: Path) -> None:
+    days = np.busday_offset("2024-01-01", np.arange(30))
+    panel = read_table(write(tmp_path, rows(*(f"{day},1" for day in days))))
+    assert panel.clock.name == "1bd"
+    assert not np.isnan(panel.series[0].values).any()
+
+
+@pytest.mark.parametrize("text", ["", "ds,y\n", "ds,y,y\n2024-01-01,1,2\n"])
+def test_empty_and_broken_tables(tmp_path: Path, text: str) -> None:
+    with pytest.raises(InputFileError):
+        read_table(write(tmp_path, text))
+
+
+def test_a_missing_file() -> None:
+    with pytest.raises(InputFileError, match="no such file"):
+        read_table("nowhere.csv")
+
+
+def test_one_row(tmp_path: Path) -> None:
+    panel = read_table(write(tmp_path, rows("2024-01-01,1")))
+    assert panel.rows == 1
+
+
+def test_gzip_and_parquet_give_the_same(tmp_path: Path) -> None:
+    text = rows(*(f"{stamp},{i}" for i, stamp in enumerate(HOURS)))
+    packed = tmp_path / "t.csv.gz"
+    packed.write_bytes(gzip.compress(text.encode()))
+    frame = pl.read_csv(write(tmp_path, text), try_parse_dates=True)
+    frame.write_parquet(tmp_path / "t.parquet")
+    frame.with_columns(pl.col("ds").dt.replace_time_zone("UTC")).write_parquet(tmp_path / "z.parquet")
+    plain = read_table(tmp_path / "t.csv")
+    for name in ("t.csv.gz", "t.parquet", "z.parquet"):
+        panel = read_table(tmp_path / name)
+        assert (panel.series[0].ticks == plain.series[0].ticks).all()
+        assert panel.series[0].values.tolist() == plain.series[0].values.tolist()
+
+
+def test_a_hundred_thousand_ids(tmp_path: Path) -> None:
+    ids = np.repeat(np.arange(100_000), 3)
+    stamps = np.tile(np.array(["2024-01-01", "2024-01-02", "2024-01-03"], dtype="M8[D]"), 100_000)
+    pl.DataFrame({"unique_id": ids.astype(str), "ds": stamps, "y": np.arange(300_000.0)}).write_parquet(
+        tmp_path / "m.pq"
+    )
+    panel = read_table(tmp_path / "m.pq")
+    assert len(panel) == 100_000
+    assert panel.series[-1].values[:, 0].tolist() == [299_997.0, 299_998.0, 299_999.0]
+
+
+def test_duplicates_of_a_public_table_are_named(shared_data: Path) -> None:
+    path = shared_data / "timeseries" / "PJM_AEP_hourly.csv.gz"
+    with pytest.raises(InputFileError, match=r"line 82495: the same time stands in line 82494 already \(4 such rows\)"):
+        read_table(path)
+    assert read_table(path, TableOptions(duplicates="mean")).rows == 121_296
