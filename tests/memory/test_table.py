@@ -124,26 +124,33 @@ def test_copies_are_followed_through_mismatches_on_both_strands() -> None:
     at = torch.arange(620, 799)
     assert torch.equal(copies.source[0, at, 0], at + 1 - 500)
     right = copies.symbol[0, at, 0] == tokens[0, at + 1]
-    assert (~right).sum() == 1 and not right[at == 699]
-    assert copies.misses[0, 699, 0] == 0 and copies.misses[0, 720, 0] == 1 and copies.run[0, 720, 0] == 20
+    assert (~right).sum() == 1
+    assert not right[at == 699]
+    assert copies.misses[0, 699, 0] == 0
+    assert copies.misses[0, 720, 0] == 1
+    assert copies.run[0, 720, 0] == 20
     at = torch.arange(920, 1099)
     assert torch.equal(copies.source[0, at, 1], 1419 - (at + 1))
     right = copies.symbol[0, at, 1] == tokens[0, at + 1]
-    assert (~right).sum() == 1 and not right[at == 999]
+    assert (~right).sum() == 1
+    assert not right[at == 999]
 
 
 def test_the_run_counts_on_beyond_the_window_that_is_compared() -> None:
     tokens = torch.randint(0, 4, (1, 800), generator=torch.Generator().manual_seed(4))
     tokens[:, 400:700] = tokens[:, 50:350]
     runs = read(tokens, TableSpec(orders=(2,), copies=(16,), chunk=16)).copies.run[0, :, 0]
-    assert runs[690] > 200 and runs[690] - runs[600] == 90
+    assert runs[690] > 200
+    assert runs[690] - runs[600] == 90
 
 
 def test_an_unknown_token_writes_nothing() -> None:
     table = Table(BASES)
     state = table.initial_state(1, tokens=100)
     table.read(torch.full((1, 64), 4), state)
-    assert not state.slots.tags.any() and not state.slots.counts.any() and not state.places.any()
+    assert not state.slots.tags.any()
+    assert not state.slots.counts.any()
+    assert not state.places.any()
 
 
 def test_a_reset_row_begins_anew_and_the_others_go_on() -> None:
@@ -153,7 +160,8 @@ def test_a_reset_row_begins_anew_and_the_others_go_on() -> None:
     state.reset(torch.tensor([True, False]))
     second = table.read(tokens[:, 160:], state)
     fresh, on = read(tokens[:1, 160:], BASES), joined([first, second])
-    assert torch.equal(second.counts[:1], fresh.counts) and torch.equal(second.copies.run[:1], fresh.copies.run)
+    assert torch.equal(second.counts[:1], fresh.counts)
+    assert torch.equal(second.copies.run[:1], fresh.copies.run)
     whole = read(tokens, BASES)
     assert all(torch.equal(fields(on)[name][1], value[1]) for name, value in fields(whole).items())
 

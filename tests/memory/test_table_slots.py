@@ -29,9 +29,11 @@ def test_two_contexts_share_a_bucket_and_the_less_certain_gives_way() -> None:
     slots = empty()
     put(slots, (2, 7, 1), (2, 7, 1), (2, 7, 3))
     put(slots, (2, 8, 0))
-    assert count(slots, 2, 7) == [0, 2, 0, 1] and count(slots, 2, 8) == [1, 0, 0, 0]
+    assert count(slots, 2, 7) == [0, 2, 0, 1]
+    assert count(slots, 2, 8) == [1, 0, 0, 0]
     put(slots, (3, 9, 2))
-    assert count(slots, 3, 9) == [0, 0, 1, 0] and count(slots, 2, 8) == [0, 0, 0, 0]
+    assert count(slots, 3, 9) == [0, 0, 1, 0]
+    assert count(slots, 2, 8) == [0, 0, 0, 0]
     assert count(slots, 2, 7) == [0, 2, 0, 1]
 
 
@@ -40,8 +42,10 @@ def test_of_new_contexts_that_meet_the_largest_check_bits_win_in_any_order() -> 
     first, second = empty(), empty()
     put(first, *events)
     put(second, *reversed(events))
-    assert count(first, 4, 9) == [1, 0, 1, 0] and count(first, 4, 5) == [0, 0, 0, 0]
-    assert torch.equal(first.counts, second.counts) and torch.equal(first.tags, second.tags)
+    assert count(first, 4, 9) == [1, 0, 1, 0]
+    assert count(first, 4, 5) == [0, 0, 0, 0]
+    assert torch.equal(first.counts, second.counts)
+    assert torch.equal(first.tags, second.tags)
 
 
 def test_full_counts_are_halved_and_never_run_over() -> None:
@@ -55,7 +59,9 @@ def test_full_counts_are_halved_and_never_run_over() -> None:
 
 def test_windows_are_packed_and_compared() -> None:
     packing = Packing(4)
-    assert packing.width == 31 and Packing(16).width == 15 and Packing(254).width == 7
+    assert packing.width == 31
+    assert Packing(16).width == 15
+    assert Packing(254).width == 7
     tokens = torch.randint(0, 4, (1, 60), generator=torch.Generator().manual_seed(0))
     columns = packing.columns(31)
     halves = (tokens.double().unfold(1, 31, 1) @ columns).long()

@@ -113,11 +113,11 @@ class TableExperts(nn.Module):
         lit = F.one_hot(copies.symbol, self.alphabet + 1)[..., : self.alphabet].float()
         votes = (lit - 1 / self.alphabet) * live.unsqueeze(-1)
         hits = reading.hits.long()
-        sure = torch.bucketize(total, self._seen, right=True) * (HITS + 1) + hits
-        run = torch.bucketize(copies.run, self._runs, right=True)
-        sure_copy = run * (len(_MISSES) + 1) + torch.bucketize(copies.misses, self._missed, right=True)
+        sure = torch.bucketize(total.contiguous(), self._seen, right=True) * (HITS + 1) + hits
+        run = torch.bucketize(copies.run.contiguous(), self._runs, right=True)
+        sure_copy = run * (len(_MISSES) + 1) + torch.bucketize(copies.misses.contiguous(), self._missed, right=True)
         longest = copies.run.amax(-1) if self.copies else hits[..., 0]
-        situation = torch.bucketize(longest, self._longest, right=True) * (len(_MIDDLE_HITS) + 1)
+        situation = torch.bucketize(longest.contiguous(), self._longest, right=True) * (len(_MIDDLE_HITS) + 1)
         situation = situation + torch.bucketize(hits[..., self._middle_order].contiguous(), self._middle, right=True)
         features = [
             (scores / 2).detach(),
