@@ -116,7 +116,7 @@ class _Chosen(NamedTuple):
 
 
 def decode_genes(
-    strands: tuple[Strand, Strand], weights: GeneWeights, *, max_overlap: int = 60, threshold: float = 0.0
+    strands: tuple[Strand, Strand], weights: GeneWeights, *, max_overlap: int = 60, shift: float = 0.0
 ) -> list[Gene]:
     """The genes of a gap-free sequence, in order.
 
@@ -126,8 +126,8 @@ def decode_genes(
         The forward strand and the reverse one, over the same bases.
     max_overlap
         Bases that two genes may share.
-    threshold
-        Log-odds below which a gene is not reported; 0 is even odds.
+    shift
+        Added to the log-odds of every frame; see `titans_seq.genomics.gene_weights.prior_shift`.
 
     Raises
     ------
@@ -136,11 +136,30 @@ def decode_genes(
     """
     if max_overlap < 0:
         raise RangeError(f"expected an overlap of at least 0 bases, found {max_overlap}")
+    near = _near_first(strands, weights, max_overlap, shift)
+    scored = [
+        _scored(strand, weights.start_near, weights.gene_near, part) for strand, part in zip(strands, near, strict=True)
+    ]
+    return [node.gene for node in _chain(strands, scored, max_overlap, shift)]
+
+
+def frame_odds(strands: tuple[Strand, Strand], weights: GeneWeights, *, max_overlap: int = 60) -> Vector:
+    """Log-odds of every open frame of both strands that it holds a gene."""
+    near = _near_first(strands, weights, max_overlap, 0.0)
+    found = []
+    for strand, part in zip(strands, near, strict=True):
+        odds = _scored(strand, weights.start_near, weights.gene_near, part)[1]
+        found.append(odds[np.unique(strand.frames.frame, return_index=True)[1]])
+    return np.concatenate(found)
+
+
+def _near_first(
+    strands: tuple[Strand, Strand], weights: GeneWeights, max_overlap: int, shift: float
+) -> tuple[Matrix, Matrix]:
+    """Columns of the gene in front, as the first pass finds it."""
+    scored = [_scored(strand, weights.start, weights.gene, None) for strand in strands]
     size = strands[0].tokens.size
-    first = _pass(strands, [weights.start] * 2, [weights.gene] * 2, None, max_overlap=max_overlap)
-    near = _near(strands, _by_strand(first, size), size)
-    second = _pass(strands, [weights.start_near] * 2, [weights.gene_near] * 2, near, max_overlap=max_overlap)
-    return [gene.gene for gene in second if gene.gene.score >= threshold]
+    return _near(strands, _by_strand(_chain(strands, scored, max_overlap, shift), size), size)
 
 
 class _Node(NamedTuple):
@@ -165,20 +184,16 @@ def best_in_groups(score: Vector, group: Ints) -> Ints:
     return order[np.flatnonzero(np.r_[True, group[order][1:] != group[order][:-1]])] if score.size else order
 
 
-def _pass(
-    strands: tuple[Strand, Strand],
-    start: Sequence[Vector],
-    gene: Sequence[Vector],
-    near: tuple[Matrix, Matrix] | None,
-    *,
-    max_overlap: int,
+def _chain(
+    strands: tuple[Strand, Strand], scored: Sequence[tuple[Vector, Vector]], max_overlap: int, shift: float
 ) -> list[_Node]:
+    """The best chain of genes, given log P(start | frame) and the log-odds of its frame for every candidate."""
     nodes: list[_Node] = []
     scores: list[float] = []
     for number, strand in enumerate(strands):
         if not len(strand.frames):
             continue
-        log_p, odds = _scored(strand, start[number], gene[number], None if near is None else near[number])
+        log_p, odds = scored[number][0], scored[number][1] + shift
         frames = strand.frames
         rank = np.lexsort((-log_p, frames.frame))
         place = np.arange(rank.size) - np.searchsorted(frames.frame[rank], frames.frame[rank])
@@ -284,18 +299,19 @@ class Known:
 
 def fit_weights(known: Sequence[Known], *, max_overlap: int = 60) -> GeneWeights:
     """Learn the weights of both passes from annotated sequences, one or more."""
-    start, gene = _fit_pass(known, [None] * len(known))
+    start, gene, share = _fit_pass(known, [None] * len(known))
     near = []
     for part in known:
         size = part.strands[0].tokens.size
-        nodes = _pass(part.strands, [start] * 2, [gene] * 2, None, max_overlap=max_overlap)
+        scored = [_scored(strand, start, gene, None) for strand in part.strands]
+        nodes = _chain(part.strands, scored, max_overlap, 0.0)
         near.append(_near(part.strands, _by_strand(nodes, size), size))
-    start_near, gene_near = _fit_pass(known, near)
+    start_near, gene_near, _ = _fit_pass(known, near)
     names = known[0].strands[0]
-    return GeneWeights(names.start_names, names.gene_names, start, gene, start_near, gene_near)
+    return GeneWeights(names.start_names, names.gene_names, start, gene, start_near, gene_near, share)
 
 
-def _fit_pass(known: Sequence[Known], near: Sequence[tuple[Matrix, Matrix] | None]) -> tuple[Vector, Vector]:
+def _fit_pass(known: Sequence[Known], near: Sequence[tuple[Matrix, Matrix] | None]) -> tuple[Vector, Vector, float]:
     choices, rows = [], []
     for part, extra in zip(known, near, strict=True):
         for number, strand in enumerate(part.strands):
@@ -312,7 +328,9 @@ def _fit_pass(known: Sequence[Known], near: Sequence[tuple[Matrix, Matrix] | Non
         best = best_in_groups(choice.columns @ weights, group)
         columns.append(genes[best])
         truth.append(np.bincount(group, weights=chosen, minlength=best.size) > 0)
-    return weights, fit_logistic(np.concatenate(columns), np.concatenate(truth))
+    holds = np.concatenate(truth)
+    share = float((holds.sum() + 0.5) / (holds.size + 1))
+    return weights, fit_logistic(np.concatenate(columns), holds), share
 
 
 def both_strands(tokens: Tokens) -> tuple[Tokens, Tokens]:
@@ -332,4 +350,4 @@ def gap_free(tokens: Tokens, *, gap: int = 20) -> list[tuple[int, int]]:
     return [(borders[i], borders[i + 1]) for i in range(0, len(borders), 2) if borders[i + 1] > borders[i]]
 
 
-__all__ = ["Gene", "Known", "Strand", "both_strands", "decode_genes", "fit_weights", "gap_free"]
+__all__ = ["Gene", "Known", "Strand", "both_strands", "decode_genes", "fit_weights", "frame_odds", "gap_free"]

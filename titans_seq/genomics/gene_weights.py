@@ -37,6 +37,8 @@ class GeneWeights:
         Their weights.
     start_near, gene_near : float64
         The same with `NEIGHBOURS` more.
+    share : float
+        Of the frames that they were learned from, those that held a gene.
     """
 
     start_names: tuple[str, ...]
@@ -45,17 +47,25 @@ class GeneWeights:
     gene: Vector
     start_near: Vector
     gene_near: Vector
+    share: float
 
     def to_json(self) -> dict[str, Any]:
         """As lists, with the names of the columns."""
         vectors = {name: [round(float(value), 6) for value in getattr(self, name)] for name in _VECTORS}
-        return {"start_names": list(self.start_names), "gene_names": list(self.gene_names), **vectors}
+        return {
+            "start_names": list(self.start_names),
+            "gene_names": list(self.gene_names),
+            "share": self.share,
+            **vectors,
+        }
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> GeneWeights:
         """Undo :meth:`to_json`; sizes that do not fit raise ValueError."""
         starts, genes = tuple(record["start_names"]), tuple(record["gene_names"])
-        found = cls(starts, genes, *(np.array(record[name], dtype=np.float64) for name in _VECTORS))
+        found = cls(
+            starts, genes, *(np.array(record[name], dtype=np.float64) for name in _VECTORS), float(record["share"])
+        )
         sizes = [getattr(found, name).size for name in _VECTORS]
         if sizes != [len(starts), len(genes), len(starts) + NEIGHBOURS, len(genes) + NEIGHBOURS]:
             raise ValueError("the decoder's columns belong to another version of titans-seq")
@@ -128,6 +138,23 @@ def fit_logistic(columns: Matrix, truth: npt.NDArray[np.bool_], *, ridge: float 
         if np.abs(step).max() < 1e-6:
             break
     return weights
+
+
+def prior_shift(log_odds: Vector, share: float, *, steps: int = 50) -> float:
+    """What to add to the log-odds of frames where another share of them holds genes, learned without labels.
+
+    Expectation and maximisation over the share pi alone, the odds p_i / (1 - p_i) having been learned at `share`:
+
+        pi <- mean of sigmoid(log_odds_i + logit pi - logit share)
+
+    Source: Saerens, Latinne and Decaestecker, Neural Computation 14 (2002).
+    """
+    base = np.log(share) - np.log1p(-share)
+    pi = share
+    for _ in range(steps):
+        shifted = np.clip(log_odds + np.log(pi) - np.log1p(-pi) - base, -40, 40)
+        pi = float(np.clip((1 / (1 + np.exp(-shifted))).mean(), 1e-6, 1 - 1e-6))
+    return float(np.log(pi) - np.log1p(-pi) - base)
 
 
 def _limited(step: Vector) -> Vector:

@@ -73,6 +73,8 @@ class GeneCaller:
         The plain scorer, whose tracks stand beside those of the network.
     min_length, max_overlap
         In bases.
+    shift
+        Added to every frame's log-odds, where another genome holds another share of genes.
     """
 
     scheme: LabelScheme
@@ -81,6 +83,7 @@ class GeneCaller:
     weights: GeneWeights | None = None
     min_length: int = 90
     max_overlap: int = 60
+    shift: float = 0.0
 
     def genes(self, tokens: NDArray[np.uint8], scores: ContigScores | None) -> list[Gene]:
         """The genes of a contig, in order; without `scores` by the plain scorer alone."""
@@ -89,7 +92,9 @@ class GeneCaller:
         found: list[Gene] = []
         for start, end in gap_free(tokens):
             part = None if scores is None else scores.part(start, end)
-            genes = decode_genes(self.strands(tokens[start:end], part), self.weights, max_overlap=self.max_overlap)
+            genes = decode_genes(
+                self.strands(tokens[start:end], part), self.weights, max_overlap=self.max_overlap, shift=self.shift
+            )
             found += [gene._replace(start=gene.start + start, end=gene.end + start) for gene in genes]
         return found
 

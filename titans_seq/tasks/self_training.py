@@ -1,7 +1,8 @@
 """Fit the plain scorer's tables to a new genome by its own confident genes, without any label of it.
 
     genes  <- decoder(network, tables of the training genome)
-    tables <- counts over the genes that are whole and of log-odds above `CONFIDENT`;  genes <- decoder(...);  again
+    tables <- counts over the genes that are whole and of log-odds above `CONFIDENT`
+    shift  <- the share of open frames that hold a gene, by expectation and maximisation;  genes <- decoder(...);  again
 
 The network and the decoder's weights stay as they were trained. What changes are the counts of hexamers and the
 binding motif: the target's codon usage and start signals, as self-trained gene finders learn theirs.
@@ -17,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from titans_seq.genomics.codon_scores import CodonScores
-from titans_seq.genomics.gene_decoder import Gene
+from titans_seq.genomics.gene_decoder import Gene, frame_odds, gap_free
+from titans_seq.genomics.gene_weights import prior_shift
 from titans_seq.tasks.gene_calls import ContigScores, GeneCaller, strand_genes
 
 _log = logging.getLogger(__name__)
@@ -59,4 +61,11 @@ def fit_to_genome(
             min_length=caller.min_length,
         )
     ]
-    return replace(caller, codons=CodonScores.fit(counted))
+    fitted = replace(caller, codons=CodonScores.fit(counted))
+    assert caller.weights is not None
+    odds = [
+        frame_odds(fitted.strands(tokens[a:b], scores.part(a, b)), caller.weights, max_overlap=caller.max_overlap)
+        for tokens, scores in contigs
+        for a, b in gap_free(tokens)
+    ]
+    return replace(fitted, shift=prior_shift(np.concatenate(odds), caller.weights.share))
