@@ -48,8 +48,7 @@ def run(job: DnaJob, *, watch: Watch = lambda stage, done, total, note: None) ->
     runtime = choose_runtime(job.config.run)
     task = build_next_base(job.config)
     streams = build_streams(job, border=task.encoder.border)
-    if task.mixing is not None:
-        task.mixing.expected = streams.longest
+    task.expect(streams.longest)
     if not job.resume and runtime.ranks.writes:
         begin_run(job.out, job.config, job.inputs)
     with nullcontext() if job.resume or not runtime.ranks.writes else removed_if_barren(job.out):

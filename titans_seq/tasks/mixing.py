@@ -27,7 +27,7 @@ from titans_seq.errors import StateMismatchError
 from titans_seq.memory.table import Table, TableSpec, TableState
 from titans_seq.tasks.table_experts import LEVELS, SITUATIONS, Experts, TableExperts
 
-DEFAULT_TOKENS = 1 << 22
+DEFAULT_TOKENS = 1 << 20
 """Length of stream that a table is laid out for when nobody says."""
 
 

@@ -100,6 +100,11 @@ class NextBase(nn.Module):
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
+    def expect(self, tokens: int) -> None:
+        """Lay out the tables of streams that begin from now on for so many tokens; nothing without a table."""
+        if self.mixing is not None:
+            self.mixing.expected = tokens
+
     def forward(
         self, tokens: Tensor, *, mask: Tensor | None = None, state: NextBaseState | None = None
     ) -> tuple[Tensor, NextBaseState]:
