@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from titans_seq.estimators import TitansEmbedder
+    from titans_seq.estimators import TitansEmbedder, TitansForecaster
     from titans_seq.memory import MemorySpec, NeuralMemory, memory_names, memory_spec
     from titans_seq.streaming import Encoder, EncoderState
 
@@ -22,6 +22,7 @@ __all__ = [
     "MemorySpec",
     "NeuralMemory",
     "TitansEmbedder",
+    "TitansForecaster",
     "__version__",
     "memory_names",
     "memory_spec",
@@ -33,6 +34,7 @@ _HOME = {
     "MemorySpec": "titans_seq.memory",
     "NeuralMemory": "titans_seq.memory",
     "TitansEmbedder": "titans_seq.estimators",
+    "TitansForecaster": "titans_seq.estimators",
     "memory_names": "titans_seq.memory",
     "memory_spec": "titans_seq.memory",
 }

@@ -84,9 +84,16 @@ def read_table(path: str | Path, options: TableOptions | None = None, *, clock: 
     ConfigError, UnknownNameError
         For options that do not fit the table.
     """
-    options = options or TableOptions()
-    path = Path(path)
-    frame, is_text = open_table(path)
+    frame, is_text = open_table(Path(path))
+    return _read(Path(path), frame, options or TableOptions(), clock, is_text=is_text)
+
+
+def read_frame(frame: pl.DataFrame, options: TableOptions | None = None, *, clock: Clock | None = None) -> Panel:
+    """Read a table that is in memory already; rows are counted from 1 in messages. See `read_table`."""
+    return _read(Path("table"), frame.lazy(), options or TableOptions(), clock, is_text=False)
+
+
+def _read(path: Path, frame: pl.LazyFrame, options: TableOptions, clock: Clock | None, *, is_text: bool) -> Panel:
     columns = choose_columns(
         frame.head(_SAMPLE).collect(), path,
         id_col=options.id_col, time_col=options.time_col, target_cols=options.target_cols,
