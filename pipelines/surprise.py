@@ -2,12 +2,8 @@
 
 Question: where does this genome differ from what the model knew, and what did reading this chromosome teach it?
 
-    loss        bits that each base cost, given all before it within the context
-    gradient    length of the memory's surprise ||u_t||, mean over heads and memories
-    write       length of what each base wrote, theta_t ||u_t||, mean likewise
-    forget      share of the memory that each base made it forget, alpha_t, mean likewise
-    gain        bits saved by the memory that was carried: loss with the memory begun afresh in every window, minus
-                loss with it carried; windows and the bases read before each are those of the model's own report
+What each name stands for is written down in `titans_seq.streaming.base_numbers`; ``gain`` uses the windows of the
+model's own report.
 
 Inputs: FASTA or GenBank; a run of ``titans-seq train-dna``. Output: one track. Unknown bases have no number, nor has
 the first base that a memory reads. On ``--strand both`` a base has the mean of the two readings.
@@ -19,30 +15,25 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import log
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from titans_seq.config.sections import RunSection
 from titans_seq.errors import ConfigError, unknown_name
-from titans_seq.genomics import N_TOKEN, Genome, open_genome
+from titans_seq.genomics import Genome, open_genome
 from titans_seq.genomics.track_parts import TrackParts, group_contigs
 from titans_seq.genomics.tracks import BinMeans, Values, check_track, write_track
 from titans_seq.streaming import (
     DnaModel,
-    Part,
     Passage,
     in_blocks,
     open_dna_model,
     parse_context,
     read_passages,
-    whole_contig,
 )
+from titans_seq.streaming.base_numbers import WHAT, in_windows, needs_record, numbers
 from titans_seq.streaming.session_file import model_hash
 from titans_seq.training.runtime import choose_runtime
 
@@ -50,7 +41,6 @@ _log = logging.getLogger(__name__)
 
 Watch = Callable[[str, float, float, str], None]
 
-WHAT = ("loss", "gradient", "write", "forget", "gain")
 STRANDS = ("+", "-", "both")
 GROUP = 1_000_000
 """Bases of contigs that are read together and written down as one finished part, at least."""
@@ -144,51 +134,35 @@ def run(job: SurpriseJob, *, watch: Watch = lambda stage, done, total, note: Non
 
 def _group_means(job: SurpriseJob, names: Sequence[str], count: Callable[[int], None]) -> list[Values]:
     """Means of the bins of some contigs; for ``gain``, of the memory begun afresh minus carried."""
-    means = _read(job, [p for name in names for p in _carried(job, name)], names, count)
+    ways = [(name, strand) for name in names for strand in job.strands]
+    carried = [
+        one
+        for name, strand in ways
+        for one in in_blocks(job.genome, name, context=job.context, strand=strand, gap_reset=job.gap_reset)
+    ]
+    means = _read(job, carried, names, count)
     if job.what != "gain":
         return means
-    afresh = _read(job, [p for name in names for p in _windows(job, name)], names, count)
-    return [reset - carried for reset, carried in zip(afresh, means, strict=True)]
+    windows = job.model.config.evaluation
+    short = [
+        one
+        for name, strand in ways
+        for one in in_windows(
+            job.genome, name, window=windows.window, lead_in=windows.lead_in, strand=strand, gap_reset=job.gap_reset
+        )
+    ]
+    return [afresh - held for afresh, held in zip(_read(job, short, names, count), means, strict=True)]
 
 
 def _read(
     job: SurpriseJob, passages: Sequence[Passage], names: Sequence[str], count: Callable[[int], None]
 ) -> list[Values]:
     held = {name: BinMeans(job.genome.contig(name).length, size=job.size) for name in names}
-    record = job.what in ("gradient", "write", "forget")
+    record = needs_record(job.what)
     for part in read_passages(job.model, job.genome, passages, rows=ROWS, layer=None, record=record):
-        held[part.contig].add(part.start, _numbers(part, job.what))
+        held[part.contig].add(part.start, numbers(part, job.what))
         count(part.end - part.start)
     return [bins.means() for bins in held.values()]
-
-
-def _numbers(part: Part, what: str) -> npt.NDArray[np.float32]:
-    """The track's number of every base of a part."""
-    if what in ("loss", "gain"):
-        return part.loss / np.float32(log(2))
-    values = {"gradient": part.surprise, "write": part.write, "forget": part.forget}[what]
-    assert values is not None
-    mean: npt.NDArray[np.float32] = np.where(part.tokens < N_TOKEN, values.mean(axis=0), np.float32(np.nan))
-    return mean
-
-
-def _carried(job: SurpriseJob, contig: str) -> Iterator[Passage]:
-    for strand in job.strands:
-        yield from in_blocks(job.genome, contig, context=job.context, strand=strand, gap_reset=job.gap_reset)
-
-
-def _windows(job: SurpriseJob, contig: str) -> Iterator[Passage]:
-    """Windows of a contig in reading order, each with the memory begun afresh a little before it."""
-    settings = job.model.config.evaluation
-    for strand in job.strands:
-        for start, end in whole_contig(job.genome, contig, strand=strand, gap_reset=job.gap_reset).stretches:
-            for begin in range(0, end - start, settings.window):
-                first, last = max(0, begin - max(settings.lead_in, 1)), min(begin + settings.window, end - start)
-                if strand == "+":
-                    read, keep = (start + first, start + last), (start + begin, start + last)
-                else:
-                    read, keep = (end - last, end - first), (end - last, end - begin)
-                yield Passage(contig, strand, (read,), keep)
 
 
 def _counter(total: int, watch: Watch) -> Callable[[int], None]:
