@@ -25,6 +25,7 @@ from titans_seq.tasks.series_ridge import SeriesModel
 from titans_seq.tasks.series_tracks import Track, lay_out
 from titans_seq.timeseries import Clock, Panel, Series, TableOptions, read_table
 from titans_seq.timeseries.calendar import season_lengths
+from titans_seq.timeseries.table import read_frame
 from titans_seq.training.series_choice import Choice, choose
 from titans_seq.training.series_fit import build_model, lines_of, state_at, widest_recipe
 
@@ -53,12 +54,8 @@ def load(name: str) -> tuple[Panel, tuple[int, int, int]]:
         panel = read_table(DATA / "PJM_AEP_hourly.csv.gz", TableOptions(duplicates="mean"))
     else:
         frame = pl.read_csv(DATA / "bike_sharing_hour.csv.gz")
-        stamps = (frame["dteday"].str.to_datetime("%Y-%m-%d") + pl.duration(hours=frame["hr"])).dt.epoch("us")
-        rows = pl.DataFrame({"ds": stamps.cast(pl.Datetime("us")), "y": frame["cnt"]})
-        path = Path("/tmp") / f"bike-{time.time_ns()}.parquet"
-        rows.write_parquet(path)
-        panel = read_table(path)
-        path.unlink()
+        stamps = pl.col("dteday").str.to_datetime("%Y-%m-%d") + pl.duration(hours=pl.col("hr"))
+        panel = read_frame(frame.select(stamps.alias("ds"), pl.col("cnt").alias("y")))
     rows_count = len(panel.series[0])
     return panel, (int(0.7 * rows_count), rows_count - int(0.2 * rows_count), rows_count)
 

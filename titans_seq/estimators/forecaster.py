@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Self
 
@@ -158,9 +159,9 @@ def sktime_forecaster(**parameters: Any) -> Any:
     ImportError
         Without sktime.
     """
-    from sktime.forecasting.base import BaseForecaster
+    base = import_module("sktime.forecasting.base").BaseForecaster
 
-    class TitansSktime(BaseForecaster):  # type: ignore[misc]
+    class TitansSktime(base):  # type: ignore[misc,valid-type]
         """`TitansForecaster` behind sktime's interface; `update` takes rows in without a new fit."""
 
         _tags = {"y_inner_mtype": "pd.Series", "requires-fh-in-fit": False, "ignores-exogeneous-X": True}  # noqa: RUF012
@@ -179,8 +180,7 @@ def sktime_forecaster(**parameters: Any) -> Any:
             return self
 
         def _predict(self, fh: Any, X: Any = None) -> Any:
-            import pandas
-
+            pandas = import_module("pandas")
             steps = fh.to_relative(self.cutoff).to_numpy().astype(int)
             path = self._inner.predict()["titans"].to_numpy()
             return pandas.Series(path[steps - 1], index=fh.to_absolute_index(self.cutoff), name=self._y.name)

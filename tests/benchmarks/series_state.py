@@ -1,0 +1,72 @@
+"""What a carried state costs: bytes, milliseconds for a new row and error, by length of history.
+
+    python tests/benchmarks/series_state.py --rows 1000 10000 100000 1000000
+
+Hourly rows of daily and weekly cycles, a slow level and noise (seed 0); horizon 24, at most 168 rows of lookback. The
+model is trained on the first 1,000 rows in every case, then reads the history; what is timed is one row after another.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import statistics
+import time
+
+import numpy as np
+
+from titans_seq.config.train_series import SeriesSection
+from titans_seq.timeseries import Clock, Panel, Series
+from titans_seq.training.series_fit import fit_series
+
+HOUR = 3_600_000_000
+
+
+def panel_of(values: np.ndarray, start: int) -> Panel:
+    clock = Clock("us", HOUR, 0)
+    ticks = clock.ticks(np.arange(start, start + len(values)))
+    series = Series("a", start, ticks, values[:, None], np.empty((len(values), 0)))
+    return Panel((series,), clock, ("y",))
+
+
+def load(rows: int) -> np.ndarray:
+    random = np.random.default_rng(0)
+    t = np.arange(rows)
+    level = np.cumsum(0.02 * random.standard_normal(rows))
+    weekly = np.cos(2 * np.pi * t / 168) * (1 + 0.3 * np.sin(2 * np.pi * t / 8766))
+    return 10 + 3 * np.sin(2 * np.pi * t / 24) + weekly + level + 0.3 * random.standard_normal(rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, nargs="+", default=[1000, 10_000, 100_000, 1_000_000])
+    parser.add_argument("--timed", type=int, default=600)
+    options = parser.parse_args()
+    print("   history  state MB  median ms  mean ms  p99 ms  max ms   MAE of the next 24 rows  read s  peak RSS MB")
+    values = load(max(options.rows) + options.timed + 24)
+    for rows in options.rows:
+        fitted = fit_series(panel_of(values[:1000], 0), SeriesSection(horizon=24, max_lookback=168))
+        model, state = fitted.model, fitted.state
+        start = time.perf_counter()
+        if rows > 1000:
+            model.advance(state, panel_of(values[1000:rows], 1000))
+        read = time.perf_counter() - start
+        spent, errors = [], []
+        for row in range(rows, rows + options.timed):
+            new = panel_of(values[row : row + 1], row)
+            start = time.perf_counter()
+            model.advance(state, new)
+            spent.append(1000 * (time.perf_counter() - start))
+            if row % 12 == 0:
+                errors.append(np.abs(model.path(state)[0] - values[row + 1 : row + 25]).mean())
+        spent.sort()
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(
+            f"{rows:10,d} {state.nbytes / 1e6:9.2f} {statistics.median(spent):10.2f} {statistics.mean(spent):8.2f} "
+            f"{spent[int(0.99 * len(spent))]:7.2f} {spent[-1]:7.2f} {np.mean(errors):26.4f} {read:7.1f} {peak:12.0f}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
