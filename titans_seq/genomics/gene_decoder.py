@@ -138,7 +138,8 @@ def decode_genes(
         raise RangeError(f"expected an overlap of at least 0 bases, found {max_overlap}")
     near = _near_first(strands, weights, max_overlap, shift)
     scored = [
-        _scored(strand, weights.start_near, weights.gene_near, part) for strand, part in zip(strands, near, strict=True)
+        _scored(strand, weights.start_near, weights.gene_near, part, weights.gene_open)
+        for strand, part in zip(strands, near, strict=True)
     ]
     return [node.gene for node in _chain(strands, scored, max_overlap, shift)]
 
@@ -148,7 +149,7 @@ def frame_odds(strands: tuple[Strand, Strand], weights: GeneWeights, *, max_over
     near = _near_first(strands, weights, max_overlap, 0.0)
     found = []
     for strand, part in zip(strands, near, strict=True):
-        odds = _scored(strand, weights.start_near, weights.gene_near, part)[1]
+        odds = _scored(strand, weights.start_near, weights.gene_near, part, weights.gene_open)[1]
         found.append(odds[np.unique(strand.frames.frame, return_index=True)[1]])
     return np.concatenate(found)
 
@@ -157,7 +158,7 @@ def _near_first(
     strands: tuple[Strand, Strand], weights: GeneWeights, max_overlap: int, shift: float
 ) -> tuple[Matrix, Matrix]:
     """Columns of the gene in front, as the first pass finds it."""
-    scored = [_scored(strand, weights.start, weights.gene, None) for strand in strands]
+    scored = [_scored(strand, weights.start, weights.gene, None, weights.gene_open) for strand in strands]
     size = strands[0].tokens.size
     return _near(strands, _by_strand(_chain(strands, scored, max_overlap, shift), size), size)
 
@@ -167,7 +168,9 @@ class _Node(NamedTuple):
     frame: int
 
 
-def _scored(strand: Strand, start: Vector, gene: Vector, near: Matrix | None) -> tuple[Vector, Vector]:
+def _scored(
+    strand: Strand, start: Vector, gene: Vector, near: Matrix | None, gene_open: Vector | None = None
+) -> tuple[Vector, Vector]:
     """For every candidate: log P(start | frame), and its frame's log-odds at the most probable start."""
     starts, genes = strand.start_columns, strand.gene_columns
     if near is not None:
@@ -175,6 +178,9 @@ def _scored(strand: Strand, start: Vector, gene: Vector, near: Matrix | None) ->
     log_p = softmax_in_groups(starts @ start, strand.frames.frame)
     best = best_in_groups(log_p, strand.frames.frame)
     odds = genes[best] @ gene
+    if gene_open is not None:
+        opened = strand.frames.open_start[best]
+        odds[opened] = strand.gene_columns[best[opened]] @ gene_open
     return log_p, odds[strand.frames.frame]
 
 
@@ -299,23 +305,28 @@ class Known:
 
 def fit_weights(known: Sequence[Known], *, max_overlap: int = 60) -> GeneWeights:
     """Learn the weights of both passes from annotated sequences, one or more."""
-    start, gene, share = _fit_pass(known, [None] * len(known))
+    start, gene, gene_open, share = _fit_pass(known, [None] * len(known))
     near = []
     for part in known:
         size = part.strands[0].tokens.size
         scored = [_scored(strand, start, gene, None) for strand in part.strands]
         nodes = _chain(part.strands, scored, max_overlap, 0.0)
         near.append(_near(part.strands, _by_strand(nodes, size), size))
-    start_near, gene_near, _ = _fit_pass(known, near)
+    start_near, gene_near, _, _ = _fit_pass(known, near)
     names = known[0].strands[0]
-    return GeneWeights(names.start_names, names.gene_names, start, gene, start_near, gene_near, share)
+    return GeneWeights(names.start_names, names.gene_names, start, gene, start_near, gene_near, gene_open, share)
 
 
-def _fit_pass(known: Sequence[Known], near: Sequence[tuple[Matrix, Matrix] | None]) -> tuple[Vector, Vector, float]:
+def _fit_pass(
+    known: Sequence[Known], near: Sequence[tuple[Matrix, Matrix] | None]
+) -> tuple[Vector, Vector, Vector, float]:
     choices, rows = [], []
     for part, extra in zip(known, near, strict=True):
         for number, strand in enumerate(part.strands):
-            keep = part.used[number][strand.frames.frame]
+            # A gene that the edge of a stretch cuts is not annotated as whole, so open frames teach nothing.
+            opened = np.zeros(strand.frames.stop_end.size, dtype=np.bool_)
+            opened[strand.frames.frame[strand.frames.open_start | strand.frames.open_end]] = True
+            keep = (part.used[number] & ~opened)[strand.frames.frame]
             starts, genes = strand.start_columns, strand.gene_columns
             if extra is not None:
                 starts, genes = np.concatenate([starts, extra[number]], 1), np.concatenate([genes, extra[number]], 1)
@@ -330,7 +341,12 @@ def _fit_pass(known: Sequence[Known], near: Sequence[tuple[Matrix, Matrix] | Non
         truth.append(np.bincount(group, weights=chosen, minlength=best.size) > 0)
     holds = np.concatenate(truth)
     share = float((holds.sum() + 0.5) / (holds.size + 1))
-    return weights, fit_logistic(np.concatenate(columns), holds), share
+    table = np.concatenate(columns)
+    blind = table.copy()
+    for column, name in enumerate(known[0].strands[0].gene_names):
+        if name.startswith("start/") or name in ("GTG", "TTG"):
+            blind[:, column] = 0.0
+    return weights, fit_logistic(table, holds), fit_logistic(blind, holds), share
 
 
 def both_strands(tokens: Tokens) -> tuple[Tokens, Tokens]:

@@ -42,7 +42,6 @@ def candidate_columns(
         "GTG": np.where(opened, 0.0, letter == 2),
         "TTG": np.where(opened, 0.0, letter == 3),
         "length": np.log(bases / 3 * _stop_rate(tokens, stops)),
-        "open": (opened | frames.open_end).astype(np.float64),
     }
     for name, track in scores.coding.items():
         sums = np.zeros((3, tokens.size + 1))
@@ -67,7 +66,7 @@ def start_names(scores: StrandScores) -> tuple[str, ...]:
 def gene_names(scores: StrandScores) -> tuple[str, ...]:
     """Columns that say whether a frame holds a gene."""
     coding = (f"{what}/{name}" for name in scores.coding for what in ("coding", "mean"))
-    return ("one", *coding, *(f"start/{name}" for name in scores.start), "length", "GTG", "TTG", "open")
+    return ("one", *coding, *(f"start/{name}" for name in scores.start), "length", "GTG", "TTG")
 
 
 def _stop_rate(tokens: Tokens, stops: Sequence[str]) -> float:

@@ -22,7 +22,7 @@ Matrix = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 
-_VECTORS = ("start", "gene", "start_near", "gene_near")
+_VECTORS = ("start", "gene", "start_near", "gene_near", "gene_open")
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,8 @@ class GeneWeights:
         Their weights.
     start_near, gene_near : float64
         The same with `NEIGHBOURS` more.
+    gene_open : float64
+        Like `gene`, without the evidence at a start, for a gene that begins off the sequence.
     share : float
         Of the frames that they were learned from, those that held a gene.
     """
@@ -47,6 +49,7 @@ class GeneWeights:
     gene: Vector
     start_near: Vector
     gene_near: Vector
+    gene_open: Vector
     share: float
 
     def to_json(self) -> dict[str, Any]:
@@ -67,7 +70,7 @@ class GeneWeights:
             starts, genes, *(np.array(record[name], dtype=np.float64) for name in _VECTORS), float(record["share"])
         )
         sizes = [getattr(found, name).size for name in _VECTORS]
-        if sizes != [len(starts), len(genes), len(starts) + NEIGHBOURS, len(genes) + NEIGHBOURS]:
+        if sizes != [len(starts), len(genes), len(starts) + NEIGHBOURS, len(genes) + NEIGHBOURS, len(genes)]:
             raise ValueError("the decoder's columns belong to another version of titans-seq")
         return found
 
