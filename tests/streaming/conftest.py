@@ -40,3 +40,16 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> DnaModel:
 @pytest.fixture(scope="session")
 def other_model(tmp_path_factory: pytest.TempPathFactory) -> DnaModel:
     return make_model(tmp_path_factory.mktemp("other"), seed=4)
+
+
+@pytest.fixture(scope="session")
+def table_model(tmp_path_factory: pytest.TempPathFactory) -> DnaModel:
+    """With a table beside the network, which reading changes in place."""
+    table = ["table.megabytes=0.05", "table.orders=[1, 2, 4]", "table.copies=[12]", "table.rate=0.05"]
+    return make_model(tmp_path_factory.mktemp("table"), settings=[*SMALL, *table])
+
+
+@pytest.fixture(params=["model", "table_model"])
+def any_model(request: pytest.FixtureRequest) -> DnaModel:
+    found: DnaModel = request.getfixturevalue(request.param)
+    return found

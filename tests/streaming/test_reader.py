@@ -52,14 +52,14 @@ def assert_same(found: Sequence[Part], wanted: Sequence[Part]) -> None:
 
 
 @pytest.mark.parametrize("rows", [2, 4, 16])
-def test_side_by_side_is_each_alone(model: DnaModel, genome: Genome, rows: int) -> None:
+def test_side_by_side_is_each_alone(any_model: DnaModel, genome: Genome, rows: int) -> None:
     passages = [whole_contig(genome, name, strand=s, gap_reset=GAP) for name in genome.names for s in "+-"]
-    together = collected(list(read_passages(model, genome, passages, rows=rows, call=64)), len(passages))
+    together = collected(list(read_passages(any_model, genome, passages, rows=rows, call=64)), len(passages))
     for number, one in enumerate(passages):
         if one.contig == "none":
             assert together[number] == []
             continue
-        alone = list(read_passages(model, genome, [one]))
+        alone = list(read_passages(any_model, genome, [one]))
         assert_same(together[number], alone)
         assert [part.ends for part in together[number]] == [False] * (len(together[number]) - 1) + [True]
 
@@ -112,13 +112,13 @@ def test_a_context_longer_than_the_contig_is_the_contig(genome: Genome) -> None:
 
 
 @pytest.mark.parametrize("steps", [1, 2, 5])
-def test_stopped_and_gone_on_is_bit_for_bit_the_same(model: DnaModel, genome: Genome, steps: int) -> None:
+def test_stopped_and_gone_on_is_bit_for_bit_the_same(any_model: DnaModel, genome: Genome, steps: int) -> None:
     passages = [whole_contig(genome, name, gap_reset=GAP) for name in genome.names]
-    wanted = list(read_passages(model, genome, passages, rows=3, call=64))
-    first = PassageReader(model, genome, passages, rows=3, call=64)
+    wanted = list(read_passages(any_model, genome, passages, rows=3, call=64))
+    first = PassageReader(any_model, genome, passages, rows=3, call=64)
     found = [part for _ in range(steps) for part in first.step() or []]
     tensors, cursor = first.state()
-    second = PassageReader(model, genome, passages, rows=3, call=64)
+    second = PassageReader(any_model, genome, passages, rows=3, call=64)
     second.restore({name: value.clone() for name, value in tensors.items()}, cursor)
     while (parts := second.step()) is not None:
         found += parts

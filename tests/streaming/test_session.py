@@ -29,13 +29,13 @@ def assert_close(found: Readings, wanted: Readings) -> None:
 
 
 @pytest.mark.parametrize("layer", [0, 1, -1])
-def test_any_cut_gives_the_same(model: DnaModel, layer: int) -> None:
+def test_any_cut_gives_the_same(any_model: DnaModel, layer: int) -> None:
     tokens = bases(203)
-    wanted = Session(model, layer=layer, record=True).feed(tokens)
+    wanted = Session(any_model, layer=layer, record=True).feed(tokens)
     assert wanted.vectors is not None
     assert wanted.vectors.shape == (1, 203, 16)
     for cuts in ([], [1, 2, 3, 40, 41, 150], list(range(1, 203, 7))):
-        session = Session(model, layer=layer, record=True, call=32)
+        session = Session(any_model, layer=layer, record=True, call=32)
         parts = [session.feed(part) for part in np.split(tokens, cuts)]
         assert_close(Readings.join(parts), wanted)
 
@@ -95,8 +95,8 @@ def test_rows_are_streams_of_their_own(model: DnaModel) -> None:
         Session(model, rows=3).feed("ACGT")
 
 
-def test_some_rows_begin_anew_at_a_border(model: DnaModel) -> None:
-    session = Session(model, rows=2)
+def test_some_rows_begin_anew_at_a_border(any_model: DnaModel) -> None:
+    session = Session(any_model, rows=2)
     session.feed(np.stack([bases(19), bases(19, seed=1)]))
     with pytest.raises(ShapeError, match="multiple of 8"):
         session.reset([True, False])
@@ -104,17 +104,17 @@ def test_some_rows_begin_anew_at_a_border(model: DnaModel) -> None:
     assert session.tokens_read == 24
     session.reset([True, False])
     found = session.feed(np.stack([bases(30, seed=2)] * 2))
-    alone = Session(model).feed(bases(30, seed=2))
+    alone = Session(any_model).feed(bases(30, seed=2))
     torch.testing.assert_close(found.loss[:1], alone.loss, rtol=0, atol=1e-5, equal_nan=True)
     assert not torch.isnan(found.loss[1, 0])
 
 
-def test_a_fork_goes_its_own_way(model: DnaModel) -> None:
-    session = Session(model, place=Place("chr1", 10))
+def test_a_fork_goes_its_own_way(any_model: DnaModel) -> None:
+    session = Session(any_model, place=Place("chr1", 10))
     session.feed(bases(37))
     twin = session.fork()
     twin.feed(bases(50, seed=8))
-    straight = Session(model)
+    straight = Session(any_model)
     straight.feed(bases(37))
     assert_close(session.feed(bases(20, seed=9)), straight.feed(bases(20, seed=9)))
     assert str(twin.place) == "chr1:97 (+)"
@@ -141,13 +141,13 @@ def test_a_piece_must_follow(model: DnaModel) -> None:
         Session(model).feed("ACGT", start=0)
 
 
-def test_saved_and_loaded_in_between(model: DnaModel, tmp_path: Path) -> None:
+def test_saved_and_loaded_in_between(any_model: DnaModel, tmp_path: Path) -> None:
     path, tokens = tmp_path / "here.safetensors", bases(60)
-    session = Session(model, place=Place("chr1", 0, assembly="a.fa", checksum="1" * 64))
+    session = Session(any_model, place=Place("chr1", 0, assembly="a.fa", checksum="1" * 64))
     session.feed(tokens[:29])
     session.save(path)
     wanted = session.feed(tokens[29:])
-    loaded = Session(model).load(path, expect=Place("chr1", 29, checksum="1" * 64))
+    loaded = Session(any_model).load(path, expect=Place("chr1", 29, checksum="1" * 64))
     found = loaded.feed(tokens[29:], start=29)
     assert found.loss.equal(wanted.loss)
     assert found.vectors.equal(wanted.vectors)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +33,12 @@ class SavedSession:
 
 
 def model_hash(task: NextBase) -> str:
-    """SHA-256, hexadecimal, of a model's kind, encoder configuration and weights."""
+    """SHA-256, hexadecimal, of a model's kind, the configuration of encoder and table, and weights."""
     digest = hashlib.sha256(type(task).__name__.encode())
-    digest.update(json.dumps(task.encoder.config, sort_keys=True, default=dict).encode())
+    settings = dict(task.encoder.config)
+    if task.mixing is not None:
+        settings["table"] = {**asdict(task.mixing.table.spec), "rate": task.mixing.rate}
+    digest.update(json.dumps(settings, sort_keys=True, default=dict).encode())
     for name, value in sorted(task.state_dict().items()):
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
