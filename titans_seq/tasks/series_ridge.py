@@ -36,13 +36,16 @@ from titans_seq.timeseries.calendar import calendar_features
 SCALE_RATE = 0.01
 """Share by which one realised forecast moves the running scale of the errors."""
 
+STRETCH_RATE = 0.2
+"""How fast the width of the intervals follows what they have held, per horizon."""
+_BAND = 0.9
 _BLOCK = 1024
 _MOST = 12_000_000
 """Numbers of features laid out at once."""
 
 Realised = Callable[[NDArray[np.int64], NDArray[np.int64], Array, Array], None]
 """Called with tracks, clock positions (tracks, n), errors of the forecasts realised there, made horizon rows earlier
-(tracks, n, horizon; NaN where unknown), and the scale after each row (tracks, n)."""
+(tracks, n, horizon; NaN where unknown), and what quantiles are multiplied by after each row (tracks, n)."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +169,7 @@ class SeriesModel:
         if not low <= level <= high:
             raise RangeError(f"expected a quantile between {low} and {high}, found {level}")
         step = np.array([np.interp(level, self.levels, column) for column in self.quantiles.T])
-        return path + (state.scale * state.deviation)[:, None] * step
+        return path + (state.scale * state.stretch * state.deviation)[:, None] * step
 
     def _read(
         self, state: SeriesState, lines: Sequence[Line], start: int, stop: int, realised: Realised | None
@@ -222,19 +225,43 @@ class SeriesModel:
         return errors
 
     def _rescale(self, state: SeriesState, tracks: NDArray[np.int64], errors: Array) -> Array:
-        """Move the running scale by each realised forecast's mean absolute error; gives it after each row."""
+        """Move scale and stretch by each realised forecast; gives their product after each row, (tracks, n).
+
+        With e the errors of the forecast that row t realises, and s_o the scale that was known at its origin,
+
+            s <- s + max(SCALE_RATE, 1 / k) (mean |e| - s)           k forecasts realised so far
+            g <- g exp(r (share of e outside g s_o [q05, q95] - 0.1))     r = STRETCH_RATE / horizon
+        """
         found = np.isfinite(errors)
-        sizes = np.abs(np.where(found, errors, 0.0)).sum(axis=2)
         counts = found.sum(axis=2)
-        scales = np.empty(errors.shape[:2])
+        sizes = np.abs(np.where(found, errors, 0.0)).sum(axis=2) / np.maximum(counts, 1)
+        low, high = self._band
+        rate = STRETCH_RATE / self.recipe.horizon if self.quantiles.any() else 0.0
+        past = np.concatenate([state.past_scales[tracks], np.empty(sizes.shape)], axis=1)
+        scale, stretch, scored = state.scale[tracks], state.stretch[tracks], state.scored[tracks]
+        edges = np.empty(sizes.shape)
         for i in range(errors.shape[1]):
             some = counts[:, i] > 0
-            state.scored[tracks] += some
-            rate = np.where(some, np.maximum(SCALE_RATE, 1.0 / np.maximum(state.scored[tracks], 1)), 0.0)
-            size = sizes[:, i] / np.maximum(counts[:, i], 1)
-            state.scale[tracks] += rate * (size - state.scale[tracks])
-            scales[:, i] = state.scale[tracks]
-        return scales
+            then = (past[:, i] * stretch)[:, None]
+            outside = found[:, i] & ((errors[:, i] < then * low) | (errors[:, i] > then * high))
+            missed = outside.sum(axis=1) / np.maximum(counts[:, i], 1) - (1 - _BAND)
+            stretch = stretch * np.exp(np.where(some & (past[:, i] > 0), rate * missed, 0.0))
+            scored = scored + some
+            scale = scale + np.where(some, np.maximum(SCALE_RATE, 1 / np.maximum(scored, 1)), 0.0) * (
+                sizes[:, i] - scale
+            )
+            past[:, self.recipe.horizon + i] = scale
+            edges[:, i] = scale * stretch
+        state.scale[tracks], state.stretch[tracks], state.scored[tracks] = scale, stretch, scored
+        state.past_scales[tracks] = past[:, -self.recipe.horizon :]
+        return edges
+
+    @cached_property
+    def _band(self) -> tuple[Array, Array]:
+        """The ends of the 90 % interval at each step, in units of the scale."""
+        ends = [(1 - _BAND) / 2, (1 + _BAND) / 2]
+        low, high = (np.array([np.interp(end, self.levels, column) for column in self.quantiles.T]) for end in ends)
+        return low, high
 
     def _learn(self, state: SeriesState) -> None:
         """Add the origins realised since the last refit to the sums, and solve."""
@@ -274,6 +301,7 @@ def empty_state(
         tracks=tracks, rows=np.zeros(count, np.int64), position=np.full(count, -1), tick=np.zeros(count, np.int64),
         numbers=np.zeros((count, kept, len(recipe.sources))), known=np.zeros((count, kept), np.bool_),
         mean=mean.copy(), deviation=deviation.copy(), scale=np.zeros(count), scored=np.zeros(count, np.int64),
+        stretch=np.ones(count), past_scales=np.zeros((count, recipe.horizon)),
         gram=gram.copy(), cross=cross.copy(), learned=learned.copy(), weights=weights.copy(),
     )  # fmt: skip
 

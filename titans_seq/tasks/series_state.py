@@ -35,6 +35,10 @@ class SeriesState:
         What standardises each track, (tracks,).
     scale, scored
         Running mean of the absolute error of realised forecasts, and how many it has seen, (tracks,).
+    past_scales
+        The scale behind each of the last ``horizon`` rows, (tracks, horizon).
+    stretch
+        What widens or narrows the intervals, so that realised ones have held what they promised, (tracks,).
     gram, cross
         Sums of feature and of feature-target products over realised origins, (F, F) and (F, horizon).
     learned
@@ -55,6 +59,8 @@ class SeriesState:
     deviation: Array
     scale: Array
     scored: Counts
+    past_scales: Array
+    stretch: Array
     gram: Array
     cross: Array
     learned: Counts

@@ -61,14 +61,16 @@ def find_season(lines: list[NDArray[np.float64]], *, longest: int = 400) -> int:
         size = 1 << (2 * len(steps) - 1).bit_length()
         power = np.abs(np.fft.rfft(steps, size)) ** 2
         total[: reach + 1] += np.fft.irfft(power, size)[: reach + 1] / len(steps)
-    peaks = [
-        lag for lag in range(2, longest) if total[lag] > total[lag - 1] and total[lag] >= total[lag + 1]
-    ]  # fmt: skip
+    # Before it has first turned negative, autocorrelation only says that neighbours are alike.
+    negative = np.flatnonzero(total < 0)
+    first = max(2, int(negative[0]) if len(negative) else longest)
+    peaks = [lag for lag in range(first, longest) if total[lag - 1] < total[lag] >= total[lag + 1]]
     if not peaks:
         return 1
     best = max(peaks, key=lambda lag: total[lag])
     # A multiple of the cycle correlates as well as the cycle itself: take the first that is nearly as high.
     best = next(lag for lag in peaks if total[lag] >= 0.9 * total[best])
+    best += int(np.argmax(total[best : min(best + best // 10 + 1, longest)]))
     return best if total[best] >= 0.3 * total[0] and total[0] > 0 else 1
 
 

@@ -142,7 +142,7 @@ def finish(
     quantiles, scale, scored = calibrate(frozen, panel, tracks, splits)
     model = build_model(panel, recipe, tracks, stops, method=choice.method, every=every, quantiles=quantiles, **scales)
     state = state_at(model, panel, tracks, stops)
-    state.scale[:], state.scored[:] = scale, scored
+    state.scale[:], state.scored[:], state.past_scales[:] = scale, scored, scale[:, None]
     return Fitted(model, state, choice)
 
 
@@ -259,7 +259,7 @@ def _without_choice(panel: Panel, horizon: int, seasons: tuple[int, ...]) -> Fit
     quantiles, scale, scored = calibrate(frozen, panel, tracks, ones)
     model = replace(frozen, quantiles=quantiles)
     state = state_at(model, panel, tracks, [len(track) for track in tracks])
-    state.scale[:], state.scored[:] = scale, scored
+    state.scale[:], state.scored[:], state.past_scales[:] = scale, scored, scale[:, None]
     _log.warning("the rows are too few to choose a model on; the forecast is the %s", method)
     return Fitted(model, state, None)
 
