@@ -36,11 +36,12 @@ Watch = Callable[[str, float, float, str], None]
 
 def prepare(*, pretrained: Path | None = None, **arguments: Any) -> ClassifierJob:
     """Read and check the sequences, and the pretrained run if there is one; nothing is written."""
+    model = None if pretrained is None else open_dna_model(pretrained)
     job = prepare_job(**arguments)
     path = Path(job.inputs["from"]) if job.resume and job.inputs["from"] else pretrained
     if path is None:
         return job
-    model = open_dna_model(path)
+    model = model or open_dna_model(path)
     if model.config.table.megabytes:
         _log.warning("%s: its table is left out; a sequence of its own is too short to fill one", path)
     return from_pretrained(

@@ -137,7 +137,7 @@ class ClassificationSection(Section):
     window: Positive = 16
     rows: Positive = 256
     baselines: tuple[str, ...] = ("majority", "length only", "GC only", "k-mer LR", "one-hot LR")
-    cnn_epochs: NonNegative = 10
+    cnn_epochs: NonNegative = 15
 
 
 class TrainClassifierConfig(Section):

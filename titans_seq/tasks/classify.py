@@ -215,12 +215,13 @@ class SequenceClassifier(nn.Module):
 
     def _vector(self, tokens: Tensor, lengths: Tensor) -> Tensor:
         x, mask = self.front(tokens, lengths)
-        y = self._read(x, mask)
-        if self.join is not None:
-            # Turned within each row, so that padding stays behind and the borders of chunks do not depend on it.
-            ends = mask.sum(1)
-            y = self.join(torch.cat([y, turned(self._read(turned(x, ends), mask), ends)], dim=-1))
-        return self.pool(y, mask)
+        if self.join is None:
+            return self.pool(self._read(x, mask), mask)
+        # Turned within each row, so that padding stays behind and the borders of chunks do not depend on it. Both
+        # ways are rows of one call, which is faster than two.
+        ends = mask.sum(1)
+        there, back = self._read(torch.cat([x, turned(x, ends)]), torch.cat([mask, mask])).chunk(2)
+        return self.pool(self.join(torch.cat([there, turned(back, ends)], dim=-1)), mask)
 
     def _at_places(self, tokens: Tensor) -> Tensor:
         assert self.places is not None

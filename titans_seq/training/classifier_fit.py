@@ -160,7 +160,7 @@ def fit_members(
 def fit_cnns(job: ClassifierJob, *, runtime: Runtime, watch: Watch) -> list[SmallCnn]:
     """Train the small CNN as often as there are members."""
     cnns = []
-    settings = OptimiserSection(learning_rate=1e-3, weight_decay=0.01, warmup=20, final_share=0.02)
+    settings = OptimiserSection(learning_rate=2e-3, weight_decay=0.01, warmup=20, final_share=0.02)
     for number in range(job.config.classifier.members if job.config.evaluation.cnn_epochs else 0):
         seed = job.config.run.seed + number
         torch.manual_seed(seed)
