@@ -38,8 +38,10 @@ from titans_seq.streaming.work_folder import WorkFolder
 _log = logging.getLogger(__name__)
 
 STRANDS = ("+", "-", "both", "region")
+PROBED = 1_000_000
+"""Bases from which on the speed is probed before the run."""
 LONG = 180.0
-"""Seconds from which on a run is announced before it begins."""
+"""Seconds from which on a run is announced."""
 
 Watch = Callable[[str, float, float, str], None]
 
@@ -129,7 +131,7 @@ def choose_regions(genome: Genome, options: EmbedOptions) -> Intervals:
 
 def announce(job: Embedding, *, threads: int) -> None:
     """Say how long a long run will take before it begins."""
-    if job.tokens < 1_000_000:
+    if job.tokens < PROBED:
         return
     seconds, rate = seconds_ahead(job, threads=threads)
     if seconds > LONG:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,20 @@ def test_bed_names_and_strands(ask, run: Path, fasta: Path, tmp_path: Path) -> N
                  "--chroms", "two")  # fmt: skip
     assert answer.code == 0, answer.err
     assert pl.read_parquet(tmp_path / "s.parquet").drop("vector").rows() == [("two", 0, 1500, ".")]
+
+
+def test_a_long_run_says_how_long_before_it_begins(ask, run: Path, fasta: Path, tmp_path: Path, monkeypatch) -> None:
+    pipeline = import_module("titans_seq.pipelines.embed")
+    monkeypatch.setattr(pipeline, "PROBED", 0)
+    monkeypatch.setattr(pipeline, "seconds_ahead", lambda job, *, threads: (600.0, 1000.0 * threads))
+    answer = ask("embed", fasta, "--model", run, "-o", tmp_path / "w.npy", "--threads", 2)
+    assert answer.code == 0
+    wanted = (
+        "5,500 bases to read at about 2,000 a second on 2 thread(s): about 10 minutes; it can be stopped and goes on"
+    )
+    assert wanted in answer.err
+    monkeypatch.setattr(pipeline, "seconds_ahead", lambda job, *, threads: (100.0, 1.0))
+    assert "minutes" not in ask("embed", fasta, "--model", run, "-o", tmp_path / "w.npy", "--threads", 1).err
 
 
 def test_h5ad(ask, run: Path, fasta: Path, tmp_path: Path) -> None:
