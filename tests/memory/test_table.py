@@ -144,6 +144,19 @@ def test_the_run_counts_on_beyond_the_window_that_is_compared() -> None:
     assert runs[690] - runs[600] == 90
 
 
+@pytest.mark.parametrize(("sight", "distance"), [("last", 300), ("first", 600)])
+def test_the_last_or_the_first_sight_is_kept(sight: str, distance: int) -> None:
+    tokens = torch.randint(0, 4, (1, 300), generator=torch.Generator().manual_seed(6)).repeat(1, 3)
+    spec = TableSpec(orders=(2,), copies=(16,), chunk=16, complement=None, sight=sight)  # type: ignore[arg-type]
+    table = Table(spec)
+    state = table.initial_state(1, tokens=5000)
+    table.read(tokens[:, :608], state)
+    state.followed.live.zero_()
+    reading = table.read(tokens[:, 608:], state)
+    at = torch.arange(620, 899)
+    assert torch.equal(reading.copies.source[0, at - 608, 0], at + 1 - distance)
+
+
 def test_an_unknown_token_writes_nothing() -> None:
     table = Table(BASES)
     state = table.initial_state(1, tokens=100)
@@ -199,7 +212,7 @@ def test_wrong_calls_are_named() -> None:
     with pytest.raises(StateMismatchError, match="another table"):
         Table(QUANTISED).load_state(table.initial_state(1, tokens=10).tensors())
     for wrong in ({"orders": (4, 2)}, {"orders": ()}, {"copies": (40,)}, {"chunk": 65}, {"alphabet": 1},
-                  {"complement": (0, 1, 2)}):  # fmt: skip
+                  {"sight": "none"}, {"complement": (0, 1, 2)}):  # fmt: skip
         with pytest.raises(ConfigError, match="expected"):
             TableSpec(**wrong)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="too small"):

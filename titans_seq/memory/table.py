@@ -202,8 +202,13 @@ class Table:
         behind = torch.arange(self.spec.chunk, device=whole.device)[:, None] + (state.position - self.spec.chunk + 1)
         place = chunk.forward.slot[:, 1:, orders:] + machine.place_base(state.rows)
         seen = chunk.since[:, 1:, None] >= machine.lengths
-        # The latest sight has the largest position.
-        state.places.scatter_reduce_(0, place[seen], behind.expand_as(place)[seen].int(), "amax")
+        place, position = place[seen], behind.expand_as(place)[seen].int()
+        if self.spec.sight == "first":
+            new = (state.places[place] == 0).nonzero().flatten()
+            place, position = place[new], position[new]
+            # Of those that are new in this chunk the smallest position stays.
+            state.places.index_fill_(0, place, torch.iinfo(torch.int32).max)
+        state.places.scatter_reduce_(0, place, position, "amin" if self.spec.sight == "first" else "amax")
         state.best, state.hits, state.followed = chunk.best, chunk.hits, chunk.followed
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from titans_seq.errors import ConfigError
 
@@ -23,6 +24,7 @@ class TableSpec:
     orders : lengths of the contexts whose followers are counted, ascending.
     copies : context lengths at which the last sight is looked up and followed (`Copies`); on both strands where there
         is a complement.
+    sight : which sight of such a context is kept, ``last`` or ``first``.
     tolerance : most misses, of the last W tokens, with which a copy is followed.
     chunk : tokens that are read before they are written, at absolute positions; at most 64.
     megabytes : upper limit for one stream, in 10^6 bytes.
@@ -36,6 +38,7 @@ class TableSpec:
     complement: tuple[int, ...] | None = (3, 2, 1, 0)
     orders: tuple[int, ...] = (1, 2, 3, 4, 6, 8, 9, 10, 11, 12, 14, 16, 18, 22)
     copies: tuple[int, ...] = (12, 24)
+    sight: Literal["last", "first"] = "last"
     tolerance: int = 16
     chunk: int = 64
     megabytes: float = 1024.0
@@ -51,6 +54,8 @@ class TableSpec:
             raise ConfigError(f"expected copies of at most {longest} tokens of this alphabet, found {self.copies}")
         if not 1 <= self.chunk <= 64:
             raise ConfigError(f"expected a chunk of 1 to 64 tokens, found {self.chunk}")
+        if self.sight not in ("last", "first"):
+            raise ConfigError(f"expected a sight of last or first, found {self.sight!r}")
         if self.complement is not None and sorted(self.complement) != list(range(self.alphabet)):
             raise ConfigError(f"expected a partner for each of {self.alphabet} tokens, found {self.complement}")
 
