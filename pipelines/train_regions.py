@@ -29,7 +29,7 @@ from titans_seq.tasks.gene_calls import ContigScores
 from titans_seq.training.budget import plan_budget
 from titans_seq.training.loop import Fitting, Progress, fit
 from titans_seq.training.regions_baselines import kmer_regression, majority, plain_genes
-from titans_seq.training.regions_evaluate import ARMS, ArmScores, class_truth, fit_caller, gene_table, score_arm
+from titans_seq.training.regions_evaluate import ArmScores, class_truth, fit_caller, gene_table, score_arm
 from titans_seq.training.regions_job import RegionsJob, prepare
 from titans_seq.training.regions_report import build_report, save_model, write_report
 from titans_seq.training.regions_streams import LabelledStreams
@@ -61,14 +61,14 @@ def run(job: RegionsJob, *, watch: Watch = lambda stage, done, total, note: None
     caller = fit_caller(job, task, watch=watch) if job.decode else None
     save_model(job, task, caller)
     arms: dict[str, ArmScores] = {}
-    carried: list[ContigScores] = []
-    for arm in ARMS if job.config.model.memory != "none" else ("carried",):
+    first: list[ContigScores] = []
+    for arm in job.config.evaluation.arms if job.config.model.memory != "none" else ("reset",):
         arms[arm], scores = score_arm(job, task, caller, arm, watch=watch)
-        carried = carried or scores
+        first = first or scores
     report = build_report(
         job, task=task, progress=progress, runtime=runtime, arms=arms, **baselines(job, decode=caller is not None)
     )
-    write_report(job, report, task=task, arms=arms, scores=carried, caller=caller)
+    write_report(job, report, task=task, arms=arms, scores=first, caller=caller)
     _log.info("report: %s", job.out / "report.html")
     return report
 

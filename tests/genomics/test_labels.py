@@ -1,4 +1,4 @@
-"""Labels of bases: frames on both strands, splicing, overlaps, what is left out, and every bad annotation with its line."""
+"""Labels of bases: frames on both strands, splicing, overlaps, what is left out; bad annotations with their line."""
 
 from __future__ import annotations
 

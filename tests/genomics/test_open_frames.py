@@ -50,9 +50,9 @@ def test_tables_differ_where_they_should() -> None:
     assert "TGA" not in genetic_code(4).stops
     assert genetic_code(1).starts == ("ATG", "TTG")
     assert genetic_code(11, starts=["AUU"]).starts == ("ATT",)
-    with pytest.raises(ConfigError, match="translation table .* found 99"):
+    with pytest.raises(ConfigError, match=r"translation table .* found 99"):
         genetic_code(99)
-    with pytest.raises(ConfigError, match="start codons of translation table 11 .* found CCC"):
+    with pytest.raises(ConfigError, match=r"start codons of translation table 11 .* found CCC"):
         genetic_code(11, starts=["ATG", "CCC"])
     with pytest.raises(RangeError, match="minimum length"):
         open_frames(encode("ATG"), genetic_code(11), min_length=3)

@@ -138,7 +138,7 @@ class DecoderSection(Section):
 
     min_length: Annotated[int, Field(ge=30)] = 90
     max_overlap: NonNegative = 60
-    train_bases: NonNegative = 1_500_000
+    train_bases: NonNegative = 1_000_000
 
 
 class RegionsEvaluationSection(Section):
@@ -146,6 +146,9 @@ class RegionsEvaluationSection(Section):
 
     Attributes
     ----------
+    arms
+        ``carried``: the memory goes along the held-out part; ``reset``: it begins afresh in each block, several blocks
+        side by side and so several times as fast; ``off``: its reads are zero.
     carry_bases
         Bases read in front of the held-out part in the arm that carries its memory; null reads all of the contig.
     min_gene
@@ -156,6 +159,7 @@ class RegionsEvaluationSection(Section):
         Bases drawn in the picture of a region.
     """
 
+    arms: Annotated[tuple[Literal["carried", "reset", "off"], ...], Field(min_length=1)] = ("carried", "reset", "off")
     carry_bases: NonNegative | None = None
     min_gene: NonNegative = 300
     baseline_windows: NonNegative = 60_000

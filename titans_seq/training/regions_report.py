@@ -154,10 +154,10 @@ def write_report(
     scores: Sequence[ContigScores],
     caller: GeneCaller | None,
 ) -> None:
-    """Write the pictures, the page and, last, ``report.json``; `scores` are those of the arm that carries."""
+    """Write the pictures, the page and, last, ``report.json``; `scores` are those of the first arm."""
     pictures = {"A region": _strip(job, task, scores[0], caller)}
     names = ("none", *job.scheme.classes)
-    pictures["Classes"] = draw_confusion(job.out / "confusion.png", arms["carried"].pairs, classes=names)
+    pictures["Classes"] = draw_confusion(job.out / "confusion.png", next(iter(arms.values())).pairs, classes=names)
     pictures["Precision and recall"] = draw_curves(job.out / "precision_recall.png", _curves(job, scores))
     report["pictures"] = [path.name for path in pictures.values()]
     tables = "".join(_html(table) for table in report["tables"].values() if len(table) > 1)
@@ -241,11 +241,11 @@ def _remarks(
     def macro(rows: Sequence[dict[str, Any]]) -> float:
         return float(np.mean([row["f1"] or 0.0 for row in rows]))
 
-    own = macro(arms["carried"].classes)
+    own = macro(next(iter(arms.values())).classes)
     remarks = []
     for name, words in (("reset", "a memory reset in every block"), ("off", "the same weights with the memory off")):
-        if name in arms:
-            gain = own - macro(arms[name].classes)
+        if name in arms and "carried" in arms:
+            gain = macro(arms["carried"].classes) - macro(arms[name].classes)
             verb = "makes no difference" if abs(gain) < 5e-4 else ("helps" if gain > 0 else "harms")
             remarks.append(f"The carried memory {verb} against {words}: macro F1 {gain:+.4f}.")
     best = max(baselines, key=lambda name: macro(baselines[name]), default=None)
