@@ -2,8 +2,8 @@
 
 =========  ==============================================  ==========================================================
 auto       on a CPU: chunkwise                             its products already are the processor's own library's
-           on CUDA, a memory that `limits` lets pass:      one launch per pass instead of a dozen per chunk, and no
-           triton                                          activation is written to memory
+           on CUDA, a memory that `limits` knows to        one launch per pass instead of a dozen per chunk, and no
+           fit: triton                                     activation of the hidden layer is kept
            on CUDA, any other: chunkwise, one log line     right on every device
 recurrent  the definition, one token at a time             for tests
 triton     the kernels, or an error that says why not      also on a CPU under TRITON_INTERPRET=1, for tests
@@ -26,7 +26,7 @@ from titans_seq.errors import ConfigError, unknown_name
 from titans_seq.ops.chunkwise import chunkwise_with_surprise
 from titans_seq.ops.recurrent import recurrent
 from titans_seq.ops.rule import Gates, MemoryRule, MemoryState
-from titans_seq.ops.triton.limits import PRODUCTS, refusal
+from titans_seq.ops.triton.limits import PRODUCTS, refusal, unproven
 
 log = logging.getLogger(__name__)
 BACKENDS = ("auto", "recurrent", "chunkwise", "triton")
@@ -48,8 +48,7 @@ def why_not_triton(
         return "triton is not installed"
     if _interpreted() and products == torch.bfloat16:
         return "Triton's interpreter computes wrong numbers in bfloat16"
-    least = torch.cuda.get_device_capability(device) if device.type == "cuda" else (8, 0)
-    return refusal(rule, chunk_size, capability=least, products=products, state=state)
+    return refusal(rule, chunk_size, capability=_capability(device), products=products, state=state)
 
 
 def run_memory(
@@ -90,6 +89,8 @@ def _run(
     if backend == "triton" or (backend == "auto" and q.is_cuda):
         kind = products if products in PRODUCTS else torch.float32
         reason = why_not_triton(rule, chunk_size, q.device, kind, state.weights.dtype)
+        if reason is None and backend == "auto":
+            reason = unproven(rule, chunk_size, capability=_capability(q.device), products=kind)
         if reason is None:
             from titans_seq.ops.triton.memory import memory
 
@@ -109,6 +110,10 @@ def _tell(reason: str) -> None:
 @cache
 def _installed() -> bool:
     return find_spec("triton") is not None
+
+
+def _capability(device: torch.device) -> tuple[int, int]:
+    return torch.cuda.get_device_capability(device) if device.type == "cuda" else (9, 0)
 
 
 def _interpreted() -> bool:

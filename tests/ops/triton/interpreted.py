@@ -1,11 +1,13 @@
-"""Every kernel against the definition, under Triton's interpreter. Run by `test_interpreter.py` in a process of its own.
+"""Every kernel against the definition, under Triton's interpreter.
 
+Run by `test_interpreter.py`, in a process of its own.
 Float32 on both sides of the arguments, the definition in float64; outputs that a kernel is to fill hold NaN before.
 Tiles of 16 columns, so that every width is worked through in several blocks.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable
 from dataclasses import replace
@@ -72,8 +74,15 @@ def test_structures(structure: str, gate: str, momentum: bool) -> None:
 
 
 def test_rows_and_heads_keep_apart() -> None:
-    rule = rule_of("mlp2", "l2", "l2", momentum=True)
-    check(rule, case(rule, 35, batch=2, heads=2))
+    rule = rule_of("matrix", "l2", "l2", momentum=True)
+    check(rule, case(rule, 19, batch=2, heads=2))
+
+
+def test_no_mask() -> None:
+    """A short last chunk without a mask: the places no token fills must not move the weights."""
+    rule = rule_of("matrix", "l2", "l2", momentum=True)
+    x = case(rule, 19)
+    check(rule, replace(x, gates=replace(x.gates, mask=None)))
 
 
 @pytest.mark.parametrize("bias", ["dot_product", "lp", "huber", "huber_norm", "huber_mixture", "robust"])
@@ -105,7 +114,7 @@ def test_begins_and_ends_inside_a_chunk(position: int, tokens: int, momentum: bo
     check(rule, case(rule, tokens, position=position))
 
 
-@pytest.mark.parametrize("cuts", [[1], [7, 16, 20], [16], [3, 3, 30]])
+@pytest.mark.parametrize("cuts", [[1], [7, 16, 20], [16]])
 def test_any_cut_gives_the_same(cuts: list[int]) -> None:
     rule = rule_of("matrix", "l2", "l2", momentum=True)
     x = case(rule, 33)
@@ -114,7 +123,7 @@ def test_any_cut_gives_the_same(cuts: list[int]) -> None:
 
 def test_states_computed_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stretches of one chunk each, whose backward passes repeat their write pass."""
-    rule = rule_of("mlp2", "l2", "l2", momentum=True)
+    rule = rule_of("matrix", "l2", "l2", momentum=True)
     x = case(rule, 33)
     monkeypatch.setattr(kernels, "_STATES", 1)
     check(rule, x)
@@ -162,10 +171,10 @@ def test_half_precision_products() -> None:
 
 
 def test_packed_sequences() -> None:
-    """Sequences of 5, 16, 17 and 1 tokens on one axis, against one call each."""
-    rule, edges = rule_of("mlp2", "l2", "l2", momentum=True), [0, 5, 21, 38, 39]
-    x = case(rule, 39, heads=2)
-    start = x.state.weights.detach().expand(4, -1, -1).clone().requires_grad_()
+    """Sequences of 5, 17 and 1 tokens on one axis, against one call each."""
+    rule, edges = rule_of("matrix", "l2", "l2", momentum=True), [0, 5, 22, 23]
+    x = case(rule, 23, heads=2)
+    start = x.state.weights.detach().expand(3, -1, -1).clone().requires_grad_()
     momentum = torch.zeros_like(start).requires_grad_()
     leaves = [x.q, x.k, x.v, x.gates.learning_rate, x.gates.forget, x.gates.momentum, start, momentum]
     y, end = kernels.packed_memory(
@@ -174,7 +183,7 @@ def test_packed_sequences() -> None:
     weigh = torch.randn(y.shape, generator=torch.Generator().manual_seed(3))
     found = torch.autograd.grad((y * weigh).sum() + end.square().sum(), leaves)
     reads, loss = [], torch.zeros(())
-    for i, (lo, hi) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    for i, (lo, hi) in enumerate(itertools.pairwise(edges)):
         at = start[i : i + 1]
         state = MemoryState(at, momentum[i : i + 1], at, torch.zeros(1, 2))
         read, after = op(*x.cut(lo, hi), state, rule=rule, chunk_size=CHUNK)

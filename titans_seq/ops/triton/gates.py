@@ -86,34 +86,38 @@ def gates_backward(
     chunk = tl.program_id(0).to(tl.int64)
     t = tl.arange(0, C)
     two = chunk * (2 * C) + t
-    gbar = tl.load(g_bar + chunk * (C * C) + t[:, None] * C + t[None, :])
+    square = chunk * (C * C) + t[:, None] * C + t[None, :]
     rate, shared = tl.load(theta + chunk * C + t), tl.load(share_bar + two)
-    d = ratios(logs, chunk, C)
     rest, beta = until_end(logs, chunk, C)
-    kept = tl.load(keep_bar + chunk * 4) * beta
+    rest_bar, rate_bar = shared * rate, shared * rest
     if MOMENTUM:
-        writes = tl.load(live + chunk * C + t)
-        e, m = ratios(log_eta, chunk, C), since_start(log_eta, chunk, C)
-        d, rest = d * writes[None, :], rest * writes
+        writes, f_bar = tl.load(live + chunk * C + t), tl.load(fade_bar + two + C)
+        rest *= writes
+        m = since_start(log_eta, chunk, C)
         carried, m_end = until_end(log_eta, chunk, C)
         moved, pushed = tl.load(share_bar + two + C), tl.load(keep_bar + chunk * 4 + 2)
-        f_bar = tl.load(fade_bar + two + C)
-        rate_bar = tl.sum(gbar * product(d, e, tl.float32, FINE), 0)
-        rate_bar += shared * tl.sum(rest[:, None] * e, 0) + moved * carried
-        gbar = gbar * rate[None, :]
-        dbar = (product(gbar, tl.trans(e), tl.float32, FINE) + f_bar[:, None] * m[None, :]) * d
+        # through G = (D E) diag(theta): D^T Gbar serves theta and E at once
+        d, e = ratios(logs, chunk, C) * writes[None, :], ratios(log_eta, chunk, C)
+        m_bar = tl.sum(d * f_bar[:, None], 0) + pushed * rest
+        ebar = product(tl.trans(d), tl.load(g_bar + square), tl.float32, FINE) * e
         rest_bar = tl.sum(e * (shared * rate)[None, :], 1) + pushed * m
-        ebar = (product(tl.trans(d), gbar, tl.float32, FINE) + rest[:, None] * (shared * rate)[None, :]) * e
+        e *= rest[:, None]
+        rate_bar = tl.sum(ebar, 0) + shared * tl.sum(e, 0) + moved * carried
+        ebar = ebar * rate[None, :] + e * (shared * rate)[None, :]
         step = moved * rate * carried
         end = tl.sum(step, 0) + tl.load(keep_bar + chunk * 4 + 1) * m_end
-        m_bar = tl.sum(d * f_bar[:, None], 0) + pushed * rest
         change = tl.sum(ebar, 1) - tl.sum(ebar, 0) - step + m_bar * m
         tl.store(eta_bar + chunk * C + t, change + tl.where(t == C - 1, end, 0.0))
+        tl.debug_barrier()  # from here on E and Gbar are read again, rather than held
+        dbar = tl.load(g_bar + square) * rate[None, :]
+        dbar = product(dbar, tl.trans(ratios(log_eta, chunk, C)), tl.float32, FINE) + f_bar[:, None] * m[None, :]
+        dbar *= ratios(logs, chunk, C) * writes[None, :]
     else:
-        rate_bar = tl.sum(gbar * d, 0) + shared * rest
-        rest_bar = shared * rate
-        dbar = gbar * rate[None, :] * d
+        dbar = tl.load(g_bar + square) * ratios(logs, chunk, C)
+        rate_bar += tl.sum(dbar, 0)
+        dbar *= rate[None, :]
     tl.store(theta_bar + chunk * C + t, rate_bar)
     rest_bar *= rest
     change = tl.sum(dbar, 1) - tl.sum(dbar, 0) + tl.load(fade_bar + two) * since_start(logs, chunk, C) - rest_bar
-    tl.store(log_bar + chunk * C + t, change + tl.where(t == C - 1, kept + tl.sum(rest_bar, 0), 0.0))
+    end = tl.load(keep_bar + chunk * 4) * beta + tl.sum(rest_bar, 0)
+    tl.store(log_bar + chunk * C + t, change + tl.where(t == C - 1, end, 0.0))

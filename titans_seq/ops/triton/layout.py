@@ -82,9 +82,7 @@ def packed_rows(cu_seqlens: Tensor, heads: int, chunk: int) -> Layout:
     sequence = torch.arange(len(length), device=device).repeat_interleave(length)  # of every token
     inside = torch.arange(total, device=device) - edges[sequence]
     slots = first.view(-1, heads)[sequence].T * chunk + inside  # (heads, tokens)
-    return Layout(
-        base, lengths.int(), first.int(), row_of.int(), slots.flatten(), heads * total, chunk
-    )
+    return Layout(base, lengths.int(), first.int(), row_of.int(), slots.flatten(), heads * total, chunk)
 
 
 def logarithms(gates: Gates, mask: Tensor | None, layout: Layout) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
@@ -93,7 +91,8 @@ def logarithms(gates: Gates, mask: Tensor | None, layout: Layout) -> tuple[Tenso
     As `titans_seq.ops.coefficients`: a masked token has theta = 0 and changes no sum.
     """
     theta = layout.pad(gates.learning_rate)
-    live = torch.ones_like(theta) if mask is None else layout.pad(mask.to(theta.dtype))
+    # 0 also where a short chunk has no token: there, too, momentum must not go on moving the weights
+    live = layout.pad(torch.ones_like(gates.learning_rate) if mask is None else mask.to(theta.dtype))
     theta = theta * live
 
     def cumulated(log: Tensor) -> Tensor:

@@ -25,8 +25,13 @@ class Tiles:
 
 
 def tiles(kernel: str, rule: MemoryRule, chunk: int, products: torch.dtype) -> Tiles:
-    """The tiles of ``kernel`` (by its name) for a memory that `refusal` lets pass."""
-    return Tiles(64, 8, 1)
+    """The tiles of ``kernel`` (by its name) for a memory that `refusal` lets pass.
+
+    Compiled for compute capability 9.0 at 64 x 128, chunk 64, bfloat16, momentum: blocks of 64 columns spill in every
+    kernel but `write_forward`, blocks of 32 in none but `write_backward` (24 bytes per thread); 4 warps spill more
+    than 8, and 16 have too few registers each. Not yet chosen by time, which takes a GPU.
+    """
+    return Tiles(32, 8, 1)
 
 
 def refusal(
@@ -34,6 +39,8 @@ def refusal(
 ) -> str | None:
     """Why the kernels cannot run this memory on a device of compute ``capability``, or None."""
     st = rule.structure
+    if capability < (8, 0):
+        return f"compute capability {capability[0]}.{capability[1]} is below 8.0"
     if not rule.retention.linear:
         name = type(rule.retention).__name__
         return f"{name} changes the weights at chunk borders, and the kernels hold the linear gates none and l2"
@@ -52,6 +59,18 @@ def refusal(
         return f"chunk_size {chunk_size} has no kernel ({_list(CHUNKS)} have)"
     if state != torch.float32:
         return f"the kernels keep the state in float32, found {state}"
+    return None
+
+
+def unproven(rule: MemoryRule, chunk_size: int, *, capability: tuple[int, int], products: torch.dtype) -> str | None:
+    """Why ``auto`` leaves alone what could run by name: compile tests have not shown that it stays in registers."""
+    st = rule.structure
+    if capability < (9, 0):
+        return "compiled for compute capability 8.x the backward kernels spill registers; ask for 'triton' to try"
+    if products == torch.float32:
+        return "float32 products have not been shown to stay in registers; ask for 'triton', or compute in bfloat16"
+    if max(st.key_width, st.value_width, chunk_size) > 64:
+        return "widths and chunks of 128 have not been shown to stay in registers; ask for 'triton' to try"
     return None
 
 

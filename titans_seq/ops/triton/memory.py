@@ -18,7 +18,7 @@ from titans_seq.ops.triton.gates import gates_backward, gates_forward
 from titans_seq.ops.triton.layout import Layout, equal_rows, logarithms, packed_rows, pair
 from titans_seq.ops.triton.limits import bias_name, tiles
 from titans_seq.ops.triton.read import read_forward
-from titans_seq.ops.triton.read_adjoint import read_backward
+from titans_seq.ops.triton.read_adjoint import read_backward_first, read_backward_last
 from titans_seq.ops.triton.write import write_forward
 from titans_seq.ops.triton.write_adjoint import write_backward
 
@@ -157,10 +157,10 @@ class Memory(torch.autograd.Function):
             "inputbar": hidden[0], "hiddenbar": hidden[-1], "statebar": state_bar,
         }  # fmt: skip
         g_bar, fade_bar = blank(k, *w.g.shape), blank(k, *w.fade.shape)
-        plan.launch(
-            read_backward, rows.chunks, q=q, g=w.g, fade=w.fade, out_q=out_q, ybar=ybar, qbar=qbar, g_bar=g_bar,
-            fade_bar=fade_bar, **common,
-        )  # fmt: skip
+        reads = {"q": q, "g": w.g, "fade": w.fade, "ybar": ybar, "qbar": qbar, "g_bar": g_bar}
+        plan.launch(read_backward_last, rows.chunks, **reads, **common, out_q=out_q, fade_bar=fade_bar)
+        if len(st.shapes) == 2:
+            plan.launch(read_backward_first, rows.chunks, **reads, **common)
         vbar, share_bar, keep_bar = blank(v, *v.shape, dtype=v.dtype), blank(k, *w.share.shape), blank(k, *w.keep.shape)
         threshold_bar = None if threshold is None else blank(k, *threshold.shape)
         anchor_bar = None if anchor is None else blank(k, *anchor.shape)

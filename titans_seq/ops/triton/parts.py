@@ -101,9 +101,7 @@ def _bias(r, v, threshold, BIAS: tl.constexpr, OPTION: tl.constexpr, SHARPNESS: 
 
 
 @triton.jit
-def error(
-    r, v, threshold, BIAS: tl.constexpr, OPTION: tl.constexpr, SHARPNESS: tl.constexpr, MAX_ERROR: tl.constexpr
-):
+def error(r, v, threshold, BIAS: tl.constexpr, OPTION: tl.constexpr, SHARPNESS: tl.constexpr, MAX_ERROR: tl.constexpr):
     """The bias's error, no longer than ``MAX_ERROR`` where that is above 0. ``OPTION``: p of lp, shift of robust."""
     e = _bias(r, v, threshold, BIAS, OPTION, SHARPNESS)
     if MAX_ERROR > 0:

@@ -1,8 +1,9 @@
 """The write pass, backwards: one program per (row, head) walks from the last border to the first.
 
-Per chunk, two sweeps over blocks of hidden columns. The first carries the adjoint of the next border through the
-weighted sums of surprises and through the errors' way back, which gives the adjoint of the last layer's errors; the
-second carries what follows from it through the keys' way forward, and moves the adjoint to the border before.
+Per chunk, sweeps over blocks of hidden columns. The first (one per layer) carry the adjoint of the next border through
+the weighted sums of surprises and through the errors' way back, which gives the adjoint of the last layer's errors;
+the last (one per layer again) carry what follows from it through the keys' way forward, and move the adjoint to the
+border before.
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ def write_backward(
 ):  # fmt: skip
     """``carry`` (rows, size) holds the adjoint of the last border, and at the end that of the first.
 
-    Adds to ``kbar`` and fills vbar, threshold_bar, share_bar, keep_bar; ``inputbar`` and ``hiddenbar`` are used up.
+    Adds to ``kbar`` and fills vbar, threshold_bar, share_bar, keep_bar; ``deltabar``, ``inputbar`` and ``hiddenbar``
+    are used up.
     """
     FIRST: tl.constexpr = E * D if DEPTH == 2 else 0
     SIZE: tl.constexpr = FIRST + V * E
@@ -76,50 +78,70 @@ def write_backward(
         if MOMENTUM:
             share_s = tl.load(share + c * (2 * C) + C + t)
         top = tile(deltabar + at * V, t, w, V, live)
-        key_bar = tl.zeros((C, D), tl.float32)
+        of_key, of_value = at * D + (t[:, None] * D + d[None, :]), at * V + (t[:, None] * V + w[None, :])
         bar_w, bar_s = tl.zeros((C,), tl.float32), tl.zeros((C,), tl.float32)
-        for e0 in tl.range(0, E, BE, disable_licm=True):
+        for e0 in tl.range(0, E, BE, disable_licm=True):  # the last layer's surprises
             e = e0 + tl.arange(0, BE)
-            spot = t[:, None] * E + e[None, :]
-            abar = tl.load(inputbar + at * E + spot, mask=live[:, None], other=0.0).to(tl.float32)
-            key, err = tile(k + at * D, t, d, D, live), tile(delta + at * V, t, w, V, live)
+            err = tile(delta + at * V, t, w, V, live)
             if DEPTH == 2:
-                z = product(key, tl.trans(matrix(origin, e, d, D)), DOT, PRECISION)
-                a, slope = activation(z, ACT)
-                w2 = matrix(origin + FIRST, w, e, E)
-                carried = product(err, w2, DOT, PRECISION)
-                d1 = carried * slope
+                key = tile(k + at * D, t, d, D, live)
+                a, _ = activation(product(key, tl.trans(matrix(origin, e, d, D)), DOT, PRECISION), ACT)
             else:
                 a = tile(k + at * D, t, e, D, live)
             x2 = matrix(x + FIRST, w, e, E)
             top -= product(a * share_w[:, None], tl.trans(x2), DOT, PRECISION)
             part = product(err, x2, DOT, PRECISION)
             bar_w -= tl.sum(part * a, 1)
-            abar -= part * share_w[:, None]
+            abar = tile(inputbar + at * E, t, e, E, live) - part * share_w[:, None]
             if MOMENTUM:
                 x2 = matrix(x + SIZE + FIRST, w, e, E)
                 top -= product(a * share_s[:, None], tl.trans(x2), DOT, PRECISION)
                 part = product(err, x2, DOT, PRECISION)
                 bar_s -= tl.sum(part * a, 1)
                 abar -= part * share_s[:, None]
-            if DEPTH == 2:
-                dbar = tl.load(hiddenbar + at * E + spot, mask=live[:, None], other=0.0).to(tl.float32)
+            tl.store(inputbar + at * E + (t[:, None] * E + e[None, :]), abar, mask=live[:, None])
+        if DEPTH == 2:
+            tl.debug_barrier()
+            for e0 in tl.range(0, E, BE, disable_licm=True):  # the first layer's, and the errors' way back to it
+                e = e0 + tl.arange(0, BE)
+                key, err = tile(k + at * D, t, d, D, live), tile(delta + at * V, t, w, V, live)
+                z = product(key, tl.trans(matrix(origin, e, d, D)), DOT, PRECISION)
+                _, slope = activation(z, ACT)
+                w2 = matrix(origin + FIRST, w, e, E)
+                carried = product(err, w2, DOT, PRECISION)
+                d1 = carried * slope
                 x1 = matrix(x, e, d, D)
                 part = product(key, tl.trans(x1), DOT, PRECISION)
                 bar_w -= tl.sum(part * d1, 1)
-                dbar -= part * share_w[:, None]
-                key_bar -= product(d1 * share_w[:, None], x1, DOT, PRECISION)
+                dbar = tile(hiddenbar + at * E, t, e, E, live) - part * share_w[:, None]
                 if MOMENTUM:
                     x1 = matrix(x + SIZE, e, d, D)
                     part = product(key, tl.trans(x1), DOT, PRECISION)
                     bar_s -= tl.sum(part * d1, 1)
                     dbar -= part * share_s[:, None]
-                    key_bar -= product(d1 * share_s[:, None], x1, DOT, PRECISION)
-                turned = dbar * slope
-                top += product(turned, tl.trans(w2), DOT, PRECISION)
-                tl.store(hiddenbar + at * E + spot, turned, mask=live[:, None])
-                abar = abar * slope + dbar * bend(z, ACT) * carried
-            tl.store(inputbar + at * E + spot, abar, mask=live[:, None])
+                abar = tile(inputbar + at * E, t, e, E, live) * slope + dbar * bend(z, ACT) * carried
+                dbar *= slope
+                top += product(dbar, tl.trans(w2), DOT, PRECISION)
+                tl.store(hiddenbar + at * E + (t[:, None] * E + e[None, :]), dbar, mask=live[:, None])
+                tl.store(inputbar + at * E + (t[:, None] * E + e[None, :]), abar, mask=live[:, None])
+            tl.store(deltabar + of_value, top, mask=live[:, None])
+            key_bar = tile(kbar + at * D, t, d, D, live)
+            for e0 in tl.range(0, E, BE, disable_licm=True):  # the keys' part in the first layer's surprises
+                e = e0 + tl.arange(0, BE)
+                key, err = tile(k + at * D, t, d, D, live), tile(delta + at * V, t, w, V, live)
+                _, slope = activation(product(key, tl.trans(matrix(origin, e, d, D)), DOT, PRECISION), ACT)
+                d1 = product(err, matrix(origin + FIRST, w, e, E), DOT, PRECISION) * slope
+                key_bar -= product(d1 * share_w[:, None], matrix(x, e, d, D), DOT, PRECISION)
+                if MOMENTUM:
+                    key_bar -= product(d1 * share_s[:, None], matrix(x + SIZE, e, d, D), DOT, PRECISION)
+            tl.store(kbar + of_key, key_bar, mask=live[:, None])
+        else:
+            tl.store(deltabar + of_value, top, mask=live[:, None])
+        tl.store(share_bar + c * (2 * C) + t, bar_w)
+        if MOMENTUM:
+            tl.store(share_bar + c * (2 * C) + C + t, bar_s)
+        tl.debug_barrier()  # by way of memory ``top`` leaves the layout of products, which keeps every number twice
+        top = tile(deltabar + at * V, t, w, V, live)
         value, out = tile(v + at * V, t, w, V, live), tile(out_k + at * V, t, w, V, live)
         target = value
         if RESIDUAL:
@@ -130,39 +152,59 @@ def write_backward(
         zbar, rbar, value_bar, bound_bar = _last_layer_vjp(
             top, out, target, value, bound, V, NORMALISED, BIAS, OPTION, SHARPNESS, MAX_ERROR
         )
-        tl.store(vbar + at * V + (t[:, None] * V + w[None, :]), value_bar - rbar, mask=live[:, None])
+        if RESIDUAL:
+            tl.store(kbar + of_key, tile(kbar + at * D, t, d, D, live) + rbar, mask=live[:, None])
+        tl.store(vbar + of_value, value_bar - rbar, mask=live[:, None])
         if THRESHOLD:
             tl.store(threshold_bar + at + t, bound_bar, mask=live)
-        tl.store(share_bar + c * (2 * C) + t, bar_w)
         kept = tl.load(keep + c * 4)
         kept_bar, carried_bar, push_bar = 0.0, 0.0, 0.0
         if MOMENTUM:
-            tl.store(share_bar + c * (2 * C) + C + t, bar_s)
             moved, push = tl.load(keep + c * 4 + 1), tl.load(keep + c * 4 + 2)
-        tl.debug_barrier()  # the second sweep reads what the first has written
-        if RESIDUAL:
-            key_bar += rbar
-        key_bar += tile(kbar + at * D, t, d, D, live)
-        of_key = at * D + (t[:, None] * D + d[None, :])
-        if DEPTH == 1:
-            tl.store(kbar + of_key, key_bar, mask=live[:, None])
-            tl.debug_barrier()
-        for e0 in tl.range(0, E, BE, disable_licm=True):
+        tl.store(deltabar + of_value, zbar, mask=live[:, None])
+        tl.debug_barrier()  # the last sweeps read what the first have written
+        for e0 in tl.range(0, E, BE, disable_licm=True):  # the last layer
             e = e0 + tl.arange(0, BE)
-            spot = t[:, None] * E + e[None, :]
-            abar = tl.load(inputbar + at * E + spot, mask=live[:, None], other=0.0).to(tl.float32)
-            part = product(zbar, matrix(origin + FIRST, w, e, E), DOT, PRECISION)
-            key, err = tile(k + at * D, t, d, D, live), tile(delta + at * V, t, w, V, live)
+            zbar = tile(deltabar + at * V, t, w, V, live)
             if DEPTH == 2:
+                key, err = tile(k + at * D, t, d, D, live), tile(delta + at * V, t, w, V, live)
+                a, _ = activation(product(key, tl.trans(matrix(origin, e, d, D)), DOT, PRECISION), ACT)
+                turned = tile(hiddenbar + at * E, t, e, E, live)
+                wbar = product(tl.trans(zbar), a, DOT, PRECISION) + product(tl.trans(err), turned, DOT, PRECISION)
+            else:
+                a = tile(k + at * D, t, e, D, live)
+                wbar = product(tl.trans(zbar), a, DOT, PRECISION)
+                abar = product(zbar, matrix(origin + FIRST, w, e, E), DOT, PRECISION)
+                abar += tile(inputbar + at * E, t, e, E, live) + tile(kbar + at * D, t, e, D, live)
+                tl.store(kbar + at * D + (t[:, None] * D + e[None, :]), abar, mask=live[:, None])
+            place2 = FIRST + w[:, None] * E + e[None, :]
+            x2 = tl.load(x + place2)
+            kept_bar += tl.sum(x2 * tl.load(old + place2))
+            new = tl.load(back + place2) + kept * x2
+            if ALIGNED:
+                new += wbar
+            else:
+                tl.store(anchor_bar + row.to(tl.int64) * SIZE + place2, wbar)
+            tl.store(x + place2, new)
+            if MOMENTUM:
+                s2, xs2 = tl.load(old + SIZE + place2), tl.load(x + SIZE + place2)
+                push_bar += tl.sum(x2 * s2)
+                carried_bar += tl.sum(xs2 * s2)
+                tl.store(x + SIZE + place2, tl.load(back + SIZE + place2) + moved * xs2 + push * x2)
+        if DEPTH == 2:
+            key_bar = tile(kbar + at * D, t, d, D, live)
+            for e0 in tl.range(0, E, BE, disable_licm=True):  # the first
+                e = e0 + tl.arange(0, BE)
+                key, zbar = tile(k + at * D, t, d, D, live), tile(deltabar + at * V, t, w, V, live)
                 w1 = matrix(origin, e, d, D)
-                a, slope = activation(product(key, tl.trans(w1), DOT, PRECISION), ACT)
-                turned = tl.load(hiddenbar + at * E + spot, mask=live[:, None], other=0.0)
-                abar += part * slope
+                _, slope = activation(product(key, tl.trans(w1), DOT, PRECISION), ACT)
+                abar = product(zbar, matrix(origin + FIRST, w, e, E), DOT, PRECISION) * slope
+                abar += tile(inputbar + at * E, t, e, E, live)
                 key_bar += product(abar, w1, DOT, PRECISION)
                 wbar = product(tl.trans(abar), key, DOT, PRECISION)
                 place1 = e[:, None] * D + d[None, :]
-                x1, before = tl.load(x + place1), tl.load(old + place1)
-                kept_bar += tl.sum(x1 * before)
+                x1 = tl.load(x + place1)
+                kept_bar += tl.sum(x1 * tl.load(old + place1))
                 new = tl.load(back + place1) + kept * x1
                 if ALIGNED:
                     new += wbar
@@ -174,27 +216,6 @@ def write_backward(
                     push_bar += tl.sum(x1 * s1)
                     carried_bar += tl.sum(xs1 * s1)
                     tl.store(x + SIZE + place1, tl.load(back + SIZE + place1) + moved * xs1 + push * x1)
-                wbar = product(tl.trans(zbar), a, DOT, PRECISION) + product(tl.trans(err), turned, DOT, PRECISION)
-            else:
-                a = tile(k + at * D, t, e, D, live)
-                part += abar + tile(kbar + at * D, t, e, D, live)
-                tl.store(kbar + at * D + (t[:, None] * D + e[None, :]), part, mask=live[:, None])
-                wbar = product(tl.trans(zbar), a, DOT, PRECISION)
-            place = FIRST + w[:, None] * E + e[None, :]
-            x2, before = tl.load(x + place), tl.load(old + place)
-            kept_bar += tl.sum(x2 * before)
-            new = tl.load(back + place) + kept * x2
-            if ALIGNED:
-                new += wbar
-            else:
-                tl.store(anchor_bar + row.to(tl.int64) * SIZE + place, wbar)
-            tl.store(x + place, new)
-            if MOMENTUM:
-                s2, xs2 = tl.load(old + SIZE + place), tl.load(x + SIZE + place)
-                push_bar += tl.sum(x2 * s2)
-                carried_bar += tl.sum(xs2 * s2)
-                tl.store(x + SIZE + place, tl.load(back + SIZE + place) + moved * xs2 + push * x2)
-        if DEPTH == 2:
             tl.store(kbar + of_key, key_bar, mask=live[:, None])
         tl.store(keep_bar + c * 4, kept_bar)
         if MOMENTUM:
