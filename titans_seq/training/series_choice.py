@@ -166,14 +166,13 @@ class Trials:
             errors.append(self._errors(fold, recipe, columns, targets, weights))
         return Candidate(recipe, np.concatenate(errors))
 
-    def baseline(self, name: str) -> float:
+    def baseline(self, name: str) -> Candidate:
         """Score a baseline on the same origins."""
         recipe = replace(self.widest, parts=())
         columns, targets = self._columns(recipe)
         weights = baseline_weights(name, recipe)[:, self.steps]
-        return float(
-            np.concatenate([self._errors(fold, recipe, columns, targets, weights) for fold in self.folds]).mean()
-        )
+        errors = [self._errors(fold, recipe, columns, targets, weights) for fold in self.folds]
+        return Candidate(recipe, np.concatenate(errors))
 
     def best_penalty(self, recipe: Recipe, penalties: Sequence[float]) -> Candidate:
         """Try penalties and give the best."""
@@ -213,7 +212,7 @@ def choose(tracks: Sequence[Track], widest: Recipe, *, lookbacks: Sequence[int],
     For each lookback, parts are added one at a time, the most useful first, as long as each saves more than the
     spread of what it saves; and from the recipe that has them all, parts are taken out as long as each costs no more
     than that. The best of these ships if it beats the plain ridge by more than the spread, and anything only if it
-    beats last value, seasonal naive and drift.
+    beats last value, seasonal naive and drift by more than the spread.
     """
     trials = Trials(tracks, widest, valid_rows=valid_rows)
     ridges = [trials.best_penalty(replace(widest, lookback=n, parts=()), PENALTIES) for n in lookbacks]
@@ -227,9 +226,11 @@ def choose(tracks: Sequence[Track], widest: Recipe, *, lookbacks: Sequence[int],
     structured = bool(best.recipe.parts) and saved > spread
     baselines = {name: trials.baseline(name) for name in BASELINES}
     winner = best if structured else ridge
-    name, error = min(baselines.items(), key=lambda item: item[1])
-    method = name if error <= winner.mse else "structured ridge" if structured else "ridge"
-    choice = Choice(method, best, ridge, baselines, tuple(tried), widest.lookback)
+    name, nearest = min(baselines.items(), key=lambda item: item[1].mse)
+    saved, spread = trials.gain(winner, nearest)
+    method = name if saved <= spread else "structured ridge" if structured else "ridge"
+    errors = {label: candidate.mse for label, candidate in baselines.items()}
+    choice = Choice(method, best, ridge, errors, tuple(tried), widest.lookback)
     _log.debug("chosen: %s, %s", method, choice.recipe)
     return choice
 
