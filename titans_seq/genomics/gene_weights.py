@@ -66,9 +66,8 @@ class GeneWeights:
     def from_json(cls, record: dict[str, Any]) -> GeneWeights:
         """Undo :meth:`to_json`; sizes that do not fit raise ValueError."""
         starts, genes = tuple(record["start_names"]), tuple(record["gene_names"])
-        found = cls(
-            starts, genes, *(np.array(record[name], dtype=np.float64) for name in _VECTORS), float(record["share"])
-        )
+        vectors = {name: np.array(record[name], dtype=np.float64) for name in _VECTORS}
+        found = cls(start_names=starts, gene_names=genes, share=float(record["share"]), **vectors)
         sizes = [getattr(found, name).size for name in _VECTORS]
         if sizes != [len(starts), len(genes), len(starts) + NEIGHBOURS, len(genes) + NEIGHBOURS, len(genes)]:
             raise ValueError("the decoder's columns belong to another version of titans-seq")
