@@ -22,13 +22,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tests.benchmarks.long_horizon import DATA, LOOKBACKS, load, settle
+from tests.benchmarks.long_horizon import LOOKBACKS, load, settle
 from titans_seq.config.sections import OptimiserSection, RunSection
 from titans_seq.models import Encoder
-from titans_seq.tasks.series_recipe import Recipe
 from titans_seq.tasks.series_residual import SeriesResidual
 from titans_seq.tasks.series_tracks import lay_out
-from titans_seq.timeseries import Clock, Panel, Series
 from titans_seq.timeseries.calendar import calendar_features, calendar_names
 from titans_seq.training.budget import Budget
 from titans_seq.training.checkpoint import Progress
@@ -87,21 +85,14 @@ def main() -> None:
 
 def prepare(name: str, horizon: int, *, structured: bool) -> Setup:
     """Fit the ridge on the training rows and lay everything else out."""
-    if name == "ECG":
-        panel, borders = ecg()
-        values = panel.series[0].values[: borders[0]]
-        mean, deviation = values.mean(axis=0), values.std(axis=0)
-        recipe = Recipe(horizon, 512)
-    else:
-        panel, borders = load(name)
-        choice, mean, deviation = settle(panel, borders, horizon, LOOKBACKS[name])
-        recipe = (choice.best if structured else choice.ridge).recipe
+    panel, borders = load(name)
+    choice, mean, deviation = settle(panel, borders, horizon, LOOKBACKS[name])
+    recipe = (choice.best if structured else choice.ridge).recipe
     tracks = lay_out(panel, recipe, mean=mean, deviation=deviation)
     scales = {"mean": mean, "deviation": deviation}
     model = build_model(panel, recipe, tracks, [borders[0]] * len(tracks), method="ridge", every=0, **scales)
     ticks = panel.series[0].ticks
-    names = calendar_names(panel.clock, borders[0])
-    waves = calendar_features(ticks, panel.clock, names) if names else np.zeros((ticks.size, 0))
+    waves = calendar_features(ticks, panel.clock, calendar_names(panel.clock, borders[0]))
     rows = residual_rows(model, tracks[0], patch=PATCH, waves=waves)
     first = rows.first
     setup = Setup(
@@ -112,14 +103,6 @@ def prepare(name: str, horizon: int, *, structured: bool) -> Setup:
     print(f"{name}: {recipe.lookback} rows, {recipe.parts}; {rows.features.shape[1]} numbers in a token; "
           f"{setup.test[1] - setup.test[0]} test windows; ridge {judge_base(setup):.4f}", flush=True)  # fmt: skip
     return setup
-
-
-def ecg() -> tuple[Panel, tuple[int, int, int]]:
-    """Five minutes of a heart at 360 Hz, cut 70 / 10 / 20."""
-    values = np.load(DATA / "ecg_scipy.npz")["ecg"].astype(np.float64)[:, None]
-    rows = len(values)
-    series = Series("", 0, np.arange(rows), values, np.empty((rows, 0)))
-    return Panel((series,), Clock("integer", 1, 0), ("ecg",)), (int(0.7 * rows), rows - int(0.2 * rows), rows)
 
 
 def judge_base(setup: Setup) -> float:
