@@ -5,7 +5,7 @@ Question: which rows look like nothing that this series did before, at a false-a
 Inputs: a CSV or Parquet table, long or wide; optionally the state of an earlier call, which then goes on.
 Outputs: a table of rows (id, time, value, score, p_value, flag), a table of flagged intervals, a picture, the state.
 Launch: ``titans-seq detect readings.csv -o scores.csv --alpha 0.001 --plot scores.png``
-Cost: some 30,000 rows a second and core, nothing to train; figures by machine are in LOG.md.
+Cost: some 80,000 rows a second of processor time, nothing to train; figures by machine are in LOG.md.
 """
 
 from __future__ import annotations
