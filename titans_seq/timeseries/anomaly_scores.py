@@ -71,7 +71,7 @@ METHODS: Final[Mapping[str, Mapping[str, float]]] = {
     "whitened": {"whitened": 1.0},
     "zscore": {"zscore": 1.0},
     "surprise": {"surprise": 1.0},
-    "all": {"pca": 1.0, "level": 0.2, "surprise": 0.2},
+    "all": {"pca": 1.0, "level": 0.2, "surprise": 0.1},
 }
 """Weights of the parts by method. ``surprise`` is the memory's and is passed in."""
 
