@@ -175,6 +175,26 @@ def test_killed_and_run_again_is_byte_for_byte_the_same(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "out.npy", "out.tsv", "whole.npy", "whole.tsv"]
 
 
+def test_an_error_in_one_thread_stops_the_others(
+    run: Path, fasta: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = WorkFolder.put
+
+    def full(self: WorkFolder, slot: int, region: int, vector: np.ndarray) -> None:
+        if region == 12:
+            raise OSError(28, "No space left on device")
+        put(self, slot, region, vector)
+
+    out, options = tmp_path / "out.npy", EmbedOptions(window=100, strand="both", threads=2, gap_reset=50)
+    with monkeypatch.context() as patch:
+        patch.setattr(WorkFolder, "put", full)
+        with pytest.raises(OSError, match="No space left"):
+            pipeline.run([str(fasta)], model=run, out=out, options=options)
+    assert not out.exists()
+    pipeline.run([str(fasta)], model=run, out=out, options=options)
+    assert np.load(out).shape == (15, 16)
+
+
 def test_a_work_folder_of_another_job_is_not_gone_on_with(
     run: Path, fasta: Path, tmp_path: Path, vectors: Embed, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -10,7 +10,7 @@ import copy
 import itertools
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -76,6 +76,11 @@ class Embedding:
         """The units of work, always the same."""
         return units(self.genome, self.regions, reading=self.reading, pace=Pace.of(self.device))
 
+    def apart(self, threads: int) -> bool:
+        """Whether each thread reads units of its own: on a CPU, where there are enough of them."""
+        enough = sum(1 for _ in itertools.islice(self.units(), threads)) == threads
+        return threads > 1 and self.device.type == "cpu" and enough
+
     @cached_property
     def tokens(self) -> int:
         """Bases that are read in all."""
@@ -110,8 +115,7 @@ def embed(
         while not stop.is_set() and (unit := next_unit()) is not None:
             _read_unit(job, task, unit, work, progress, stop)
 
-    apart = sum(1 for _ in itertools.islice(job.units(), threads)) == threads
-    if threads == 1 or job.device.type != "cpu" or not apart:
+    if not job.apart(threads):
         with _threads(job.model.task, threads):
             while (unit := next_unit()) is not None:
                 _read_unit(job, job.model.task, unit, work, progress, stop)
@@ -119,11 +123,10 @@ def embed(
     with _threads(job.model.task, 1), ThreadPoolExecutor(threads) as pool:
         futures = [pool.submit(worker, _twin(job.model.task)) for _ in range(threads)]
         try:
-            for future in futures:
+            for future in wait(futures, return_when=FIRST_EXCEPTION).done:
                 future.result()
-        except BaseException:
+        finally:  # after an error the other threads stop, noting where they stand
             stop.set()
-            raise
 
 
 def seconds_ahead(job: Embedding, *, threads: int) -> tuple[float, float]:
@@ -134,7 +137,9 @@ def seconds_ahead(job: Embedding, *, threads: int) -> tuple[float, float]:
     session.feed(tokens)
     start = time.perf_counter()
     session.feed(tokens)
-    rate = len(tokens) / (time.perf_counter() - start) * (threads if job.device.type == "cpu" else pace.rows / 4)
+    at_once = threads if job.apart(threads) else min(threads, len(job.model.task.encoder.blocks))
+    # A GPU reads many rows in the time of one, where there are as many.
+    rate = len(tokens) / (time.perf_counter() - start) * (at_once if job.device.type == "cpu" else pace.rows / 4)
     return job.tokens / rate, rate
 
 
