@@ -1,4 +1,13 @@
-"""A series model and its states on disk: safetensors with a JSON header, whole or not at all."""
+"""A series model and its states on disk: safetensors with a JSON header, whole or not at all.
+
+The header is the entry ``titans_seq`` of the metadata: ``format`` (`MODEL_FORMAT` or `STATE_FORMAT`), ``version``,
+``recipe`` (`Recipe.to_json`), ``clock`` and ``names`` (fields of `Clock` and `Names`), ``channels``, ``tracks``,
+``method``, ``every``, ``learned``, and ``model``, the hash that `SeriesModel.fingerprint` recomputes from the
+tensors. A model file holds the tensors ``mean deviation weights levels quantiles gram cross`` and its configuration
+(``config``, YAML); a state file holds the same as ``model.*``, every array of `SeriesState` as ``state.*``, and in
+the header ``state_tracks`` and ``newest``, the tick of the newest row. All numbers are float64, counts and ticks
+int64; nothing is pickled.
+"""
 
 from __future__ import annotations
 

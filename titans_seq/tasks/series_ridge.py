@@ -61,7 +61,7 @@ class SeriesModel:
     channels, tracks
         Names of the target columns, and of the (series, channel) pairs it was trained on.
     mean, deviation
-        Of each track's training rows, (tracks,).
+        Of each track's training rows, (tracks,); among many series the deviation is a mean seasonal difference.
     weights
         Learned from the training rows, (features, horizon).
     levels, quantiles

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from titans_seq.config.train_series import SeriesSection
 from titans_seq.errors import RangeError
+from titans_seq.metrics.forecast import seasonal_scale
 from titans_seq.tasks.series_baselines import baseline_weights
 from titans_seq.tasks.series_recipe import Recipe, centre_moments, centred_columns, solve
 from titans_seq.tasks.series_ridge import SeriesModel, track_scales
@@ -82,7 +83,7 @@ def fit_series(
     valid = valid_rows or min(max(horizon, round(settings.valid_fraction * rows)), rows - horizon)
     seasons = _seasons(panel, settings, rows - valid)
     watch("fit", 0, 3, "sources")
-    mean, deviation = _train_scales(panel, valid)
+    mean, deviation = _train_scales(panel, valid, seasons[0])
     widest, lookbacks = widest_recipe(panel, settings, seasons=seasons, train_rows=rows - valid)
     if not lookbacks:
         return _without_choice(panel, horizon, seasons)
@@ -292,17 +293,24 @@ def _some(tracks: Sequence[_T]) -> Sequence[_T]:
     return tracks if len(tracks) <= _TRACKS_LEARNED else tracks[:: -(-len(tracks) // _TRACKS_LEARNED)]
 
 
-def _train_scales(panel: Panel, valid_rows: int) -> tuple[Array, Array]:
-    """Take mean and deviation over the rows before the validation rows; over all where those hold nothing."""
+def _train_scales(panel: Panel, valid_rows: int, season: int) -> tuple[Array, Array]:
+    """Take mean and deviation over the rows before the validation rows; over all where those hold nothing.
+
+    Among many series the size is the mean absolute difference of values a season apart, as in MASE, but no less than a
+    fiftieth of the deviation: measured in deviations, the most regular series would hardly count.
+    """
     mean, deviation = track_scales(panel)
     index = 0
     for series in panel:
         for line in series.values.T:
-            known = line[: max(len(series) - valid_rows, 0)]
-            known = known[np.isfinite(known)]
+            rows = line[: max(len(series) - valid_rows, 0)]
+            known = rows[np.isfinite(rows)]
             spread = float(known.std()) if len(known) else 0.0
             if spread > 1e-12 * max(1.0, abs(float(known.mean())) if len(known) else 1.0):
                 mean[index], deviation[index] = known.mean(), spread
+                if len(panel) > 1:
+                    size = seasonal_scale(rows, season)
+                    deviation[index] = np.fmax(size, 0.02 * spread)
             index += 1
     return mean, deviation
 
