@@ -72,7 +72,7 @@ def test_same_seed_same_numbers_and_other_seed_others(ask, micro: list[str], fas
 @pytest.mark.parametrize("variant", ["lmm", "mal"])
 def test_without_a_memory_there_is_one_arm(ask, micro: list[str], fasta: Path, tmp_path: Path, variant: str) -> None:
     run = tmp_path / "run"
-    answer = ask("train-dna", fasta, *micro, "--steps", 50, "--out", run, "--set", "model.memory=none",
+    answer = ask("train-dna", fasta, *micro, "--steps", 50, "--out", run, "--set", "model.memory=none", "--table-mb", 0,
                  "--set", f"model.variant={variant}")  # fmt: skip
     assert answer.code == 0, answer.err
     rows = json.loads((run / "report.json").read_text())["evaluation"]["rows"]

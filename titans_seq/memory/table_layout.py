@@ -9,6 +9,8 @@ from titans_seq.errors import ConfigError
 
 HITS = 16
 """Latest predictions of an order whose hits are counted."""
+SHORT = 1 << 16
+"""Streams up to this length have one layout, so that a short one reads the same wherever it stands."""
 _LEAST = 1 << 10
 
 
@@ -90,7 +92,7 @@ class Layout:
     def __post_init__(self) -> None:
         spec = self.spec
         least = _power(max(_LEAST, 4 * (spec.orders[-1] + spec.chunk)))
-        size = max(least, _power(self.tokens))
+        size = max(least, SHORT, _power(self.tokens))
         while True:
             wanted = size * (1 if spec.complement is None else 2)
             slots = tuple(min(spec.alphabet**k, wanted) for k in spec.orders)

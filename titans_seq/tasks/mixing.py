@@ -25,10 +25,8 @@ from torch.nn import functional as F
 
 from titans_seq.errors import StateMismatchError
 from titans_seq.memory.table import Table, TableSpec, TableState
+from titans_seq.memory.table_layout import SHORT
 from titans_seq.tasks.table_experts import LEVELS, SITUATIONS, Experts, TableExperts
-
-DEFAULT_TOKENS = 1 << 20
-"""Length of stream that a table is laid out for when nobody says."""
 
 
 @dataclass(slots=True)
@@ -110,7 +108,7 @@ class TableMixing(nn.Module):
         self.table = Table(spec)
         self.experts = TableExperts(spec)
         self.rate, self.drop, self.off = rate, drop, False
-        self.expected = DEFAULT_TOKENS
+        self.expected = SHORT
         self.count = self.experts.count + 1
         first = torch.cat([self.experts.first_weights(), torch.zeros(1, LEVELS)])
         self.by_confidence = nn.Embedding.from_pretrained(first.view(-1, 1), freeze=False)
