@@ -87,7 +87,7 @@ def test_from_an_annotated_genome_to_the_annotation_of_another(
 
     again = ask("train-regions", "--resume", "--out", run)
     assert again.code == 0
-    assert again.out == done.out or "codon counts" in again.out
+    assert again.out == done.out
     more = ask("train-regions", genome, annotation, "--from", run, *words[:-1], tmp_path / "more")
     assert more.code == 0, more.err
     other = ask(
@@ -110,8 +110,11 @@ def test_from_an_annotated_genome_to_the_annotation_of_another(
             ["{genome}", "{annotation}", "--classes", "CDS,rRNA"],
             "no row of class 'rRNA'; there are CDS (70), tRNA (10)",
         ),
-        (["{genome}", "{annotation}", "--split", "file"], "a split by file needs two genomes or more"),
-        (["{genome}", "{annotation}", "--valid-contigs", "chr9"], "chr9"),
+        (
+            ["{genome}", "{annotation}", "--classes", "CDS", "--split", "file"],
+            "a split by file needs two genomes or more",
+        ),
+        (["{genome}", "{annotation}", "--classes", "CDS", "--valid-contigs", "chr9"], "no contig 'chr9'"),
         (["{genome}", "{annotation}", "--table", "99"], "expected an NCBI translation table"),
         (["{genome}", "{annotation}", "--frames", "exon"], "expected frames of at most one of the classes"),
         (
