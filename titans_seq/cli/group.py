@@ -26,6 +26,7 @@ COMMANDS = (
     "audit-splits",
     "embed",
     "surprise",
+    "repeats",
     "train-series",
     "forecast",
     "backtest",
