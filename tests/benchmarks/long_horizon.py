@@ -105,7 +105,8 @@ def rows_of(name: str, horizon: int, lookbacks: Sequence[int]) -> dict[str, tupl
     plain = choice.ridge.recipe
     best = choice.best.recipe
     widest = replace(plain, parts=(), lookback=max(choice.widest_lookback, *plain.seasons))
-    plans = [(label, widest, label, 0, 0) for label in BASELINES]
+    seasonal = replace(widest, lookback=max(plain.seasons))
+    plans = [(label, widest if label == "drift" else seasonal, label, 0, 0) for label in BASELINES]
     plans += [("ridge, frozen", plain, "ridge", 0, 0), ("ridge, online", plain, "ridge", 256, 1)]
     plans += [("structured, frozen", best, "ridge", 0, 0), ("structured, online", best, "ridge", 256, 1)]
     for label, recipe, method, every, part in plans:
