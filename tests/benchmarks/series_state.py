@@ -42,9 +42,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs="+", default=[1000, 10_000, 100_000, 1_000_000])
     parser.add_argument("--timed", type=int, default=600)
     options = parser.parse_args()
-    print(
-        "   history  state MB  median ms  mean ms  mean CPU ms  most CPU ms  MAE of the next 24 rows  read s  peak RSS MB"
-    )
+    print("   history  state MB  median ms  mean ms  mean CPU ms  most CPU ms     MAE of next 24  read s  peak RSS MB")
     values = load(max(options.rows) + options.timed + 24)
     for rows in options.rows:
         fitted = fit_series(panel_of(values[:1000], 0), SeriesSection(horizon=24, max_lookback=168))
