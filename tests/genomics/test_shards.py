@@ -16,6 +16,10 @@ LENGTHS = some.dictionaries(some.text("abcdef", min_size=1, max_size=4), some.in
 
 @given(LENGTHS, some.integers(1, 7))
 def test_shards_divide_the_contigs(lengths: dict[str, int], count: int) -> None:
+    if count > max(1, len(lengths)):
+        with pytest.raises(ConfigError, match="no more shards than contigs"):
+            Shard(1, count).contigs(lengths)
+        return
     parts = [Shard(number, count).contigs(lengths) for number in range(1, count + 1)]
     assert sorted(name for part in parts for name in part) == sorted(lengths)
     loads = [sum(lengths[name] for name in part) for part in parts]

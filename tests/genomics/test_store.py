@@ -170,3 +170,17 @@ def test_progress_reaches_the_size(tmp_path: Path, fasta: Path) -> None:
     seen: list[tuple[int, int | None]] = []
     open_genome(fasta, cache_dir=tmp_path / "c", progress=lambda done, size: seen.append((done, size)))
     assert seen[-1] == (fasta.stat().st_size, fasta.stat().st_size)
+
+
+def test_some_contigs_alone(tmp_path: Path, fasta: Path) -> None:
+    other = tmp_path / "other.fa"
+    other.write_text(">x\nGGGNN\n>y\nACGT\n")
+    genome = open_genomes([str(fasta), str(other)], cache_dir=tmp_path / "cache")
+    part = genome.only(["y"])
+    assert part.names == ("y",)
+    assert part.total == 4
+    assert part.tokens("y").tolist() == genome.tokens("y").tolist() == [0, 1, 2, 3]
+    assert part.checksum not in (genome.checksum, genome.only(["x"]).checksum)
+    assert genome.only(genome.names).total == genome.total
+    with pytest.raises(UnknownNameError, match="no contig 'z'"):
+        genome.only(["z"])

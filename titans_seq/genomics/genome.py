@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import mmap
 from bisect import bisect_right
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -115,7 +115,7 @@ class Genome:
     @property
     def total(self) -> int:
         """Bases in all contigs, N included."""
-        return sum(store.tokens.size for store in self._stores)
+        return sum(int(store.table[:, 1].sum()) for store in self._stores)
 
     @cached_property
     def checksum(self) -> str:
@@ -195,6 +195,20 @@ class Genome:
             "soft_masked": soft / max(length, 1),
             "other_letters": self.letters,
         }
+
+    def only(self, names: Collection[str]) -> Genome:
+        """These contigs alone, in this genome's order, under a checksum of their own. UnknownNameError for others."""
+        for name in names:
+            self.number(name)
+        kept = []
+        for store in self._stores:
+            rows = [row for row, name in enumerate(store.names) if name in names]
+            if rows:
+                chosen = tuple(store.names[row] for row in rows)
+                words = "\n".join((store.checksum, *chosen))
+                checksum = hashlib.sha256(words.encode()).hexdigest()
+                kept.append(replace(store, names=chosen, table=store.table[rows], checksum=checksum))
+        return Genome(kept)
 
     def release(self) -> None:
         """Give the pages that were read back to the system, so that a pass over a genome holds none of it.

@@ -51,13 +51,18 @@ class Shard:
         return out if self.whole else out.with_name(f"{out.stem}.{self.number}-of-{self.count}{out.suffix}")
 
     def contigs(self, lengths: Mapping[str, int]) -> tuple[str, ...]:
-        """Choose the contigs of this shard, in the order of ``lengths``; possibly none.
+        """Choose the contigs of this shard, in the order of ``lengths``.
+
+        Raises
+        ------
+        ConfigError
+            For more shards than contigs.
 
         >>> [Shard(i, 2).contigs({"a": 5, "b": 4, "c": 3, "d": 1}) for i in (1, 2)]
         [('a', 'd'), ('b', 'c')]
         """
-        if self.whole:
-            return tuple(lengths)
+        if self.count > max(1, len(lengths)):
+            raise ConfigError(f"{self.count} shards for {len(lengths)} contigs; expected no more shards than contigs")
         loads = [(0, number) for number in range(1, self.count + 1)]
         mine = set()
         for name in sorted(lengths, key=lambda name: (-lengths[name], name)):
