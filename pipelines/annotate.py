@@ -27,6 +27,7 @@ from titans_seq.genomics import Genome, open_genome
 from titans_seq.genomics.gene_decoder import Gene
 from titans_seq.genomics.gff_writer import Prediction, bed_text, gff3_text
 from titans_seq.genomics.open_frames import genetic_code
+from titans_seq.genomics.shards import Shard
 from titans_seq.genomics.tracks import BEDGRAPH, BIGWIG, BinMeans, check_track, write_track
 from titans_seq.streaming.regions import RegionsModel, open_regions_model
 from titans_seq.tasks.base_labels import BaseLabelsState
@@ -68,7 +69,10 @@ def prepare(
     min_length: int | None = None,
     adapt: int = 0,
     read_first: bool = False,
+    chroms: Sequence[str] = (),
+    shard: str | None = None,
     device: str = "auto",
+    threads: int | None = None,
 ) -> AnnotateJob:
     """Check everything before any work.
 
@@ -82,7 +86,11 @@ def prepare(
         Rounds in which codon counts and the binding motif are fitted to this genome's own confident genes.
     read_first
         Let the memory stream the whole genome before anything is annotated.
+    chroms, shard
+        These contigs alone; ``i/n``, a part of them. `adapt` and `read_first` then know no others.
     """
+    part = Shard.choose(shard)
+    out = part.part_of(out)
     name = out.name.lower()
     if name.endswith((*BIGWIG, *BEDGRAPH)):
         check_track(out)
@@ -90,7 +98,7 @@ def prepare(
         raise ConfigError(f"{out}: expected a name that ends in one of {', '.join((*TABLES, *BIGWIG, *BEDGRAPH))}")
     if not out.absolute().parent.is_dir() or out.is_dir():
         raise OutputError(f"{out}: no such folder to write in, or a folder itself")
-    runtime = choose_runtime(RunSection(device=device))
+    runtime = choose_runtime(RunSection(device=device, threads=threads))
     opened = open_regions_model(model, device=runtime.device)
     for kind in classes:
         if kind not in opened.scheme.classes:
@@ -105,7 +113,10 @@ def prepare(
         caller = replace(caller, code=code, min_length=min_length or caller.min_length)
     elif table is not None or min_length is not None or adapt:
         raise ConfigError(f"{model}: this model calls no genes, so --table, --min-length and --adapt mean nothing")
-    return AnnotateJob(open_genome(genome), opened, caller, out, chosen, strand, bin_size, adapt, read_first)
+    read = open_genome(genome)
+    names = part.contigs({name: read.contig(name).length for name in dict.fromkeys(chroms) or read.names})
+    read = read if len(names) == len(read) else read.only(names)
+    return AnnotateJob(read, opened, caller, out, chosen, strand, bin_size, adapt, read_first)
 
 
 def run(job: AnnotateJob, *, watch: Watch = lambda stage, done, total, note: None) -> dict[str, int]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from titans_seq.genomics import Genome, open_genomes
 from titans_seq.genomics.bed import read_bed
 from titans_seq.genomics.embedding_table import EmbeddingTable, check_suffix, write_embeddings
 from titans_seq.genomics.intervals import Intervals, whole_contigs, windows
+from titans_seq.genomics.shards import Shard
 from titans_seq.streaming import open_dna_model, parse_context
 from titans_seq.streaming.device import available_cores, choose_device
 from titans_seq.streaming.embedding import Embedding, embed, seconds_ahead
@@ -62,6 +63,7 @@ class EmbedOptions:
     gap_reset: int = 10_000
     device: str = "auto"
     threads: int | None = None
+    shard: str | None = None
 
 
 def run(
@@ -73,6 +75,8 @@ def run(
     watch: Watch = lambda stage, done, total, note: None,
 ) -> dict[str, Any]:
     """Embed and write; gives a few facts about what was done."""
+    shard = Shard.choose(options.shard)
+    out = shard.part_of(out)
     check_suffix(out)
     check_out(out)
     for what, value, known in (("pooling", options.pool, POOLS), ("strand", options.strand, STRANDS)):
@@ -82,6 +86,8 @@ def run(
     layer = layer_number(options.layer, blocks=len(opened.task.encoder.blocks))
     reading = Reading(options.strand, parse_context(options.context), options.gap_reset)
     genome = open_genomes(genomes, progress=_reading(watch))
+    if not shard.whole:
+        options = replace(options, chroms=shard.contigs(chosen_lengths(genome, options.chroms)))
     job = Embedding(opened, genome, choose_regions(genome, options), reading, options.pool, layer)
     threads = options.threads or available_cores()
     announce(job, threads=threads)
@@ -104,6 +110,13 @@ def check_out(out: Path) -> None:
         raise OutputError(f"{out}: is a folder")
     if not os.access(folder, os.W_OK):
         raise OutputError(f"{out}: cannot be written (no permission in {folder})")
+
+
+def chosen_lengths(genome: Genome, chroms: Sequence[str]) -> dict[str, int]:
+    """Lengths of the contigs that are asked for, all of them where none is named."""
+    return {name: genome.contig(name).length for name in dict.fromkeys(chroms)} or {
+        contig.name: contig.length for contig in genome.contigs
+    }
 
 
 def choose_regions(genome: Genome, options: EmbedOptions) -> Intervals:

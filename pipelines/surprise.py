@@ -23,6 +23,7 @@ from typing import Any
 from titans_seq.config.sections import RunSection
 from titans_seq.errors import ConfigError, unknown_name
 from titans_seq.genomics import Genome, open_genome
+from titans_seq.genomics.shards import Shard
 from titans_seq.genomics.track_parts import TrackParts, group_contigs
 from titans_seq.genomics.tracks import BinMeans, Values, check_track, write_track
 from titans_seq.streaming import (
@@ -91,6 +92,7 @@ def prepare(
     gap_reset: int = 10_000,
     device: str = "auto",
     threads: int | None = None,
+    shard: str | None = None,
     watch: Watch = lambda stage, done, total, note: None,
 ) -> SurpriseJob:
     """Read and check everything; nothing is written but the token store's cache."""
@@ -100,6 +102,8 @@ def prepare(
     bases = parse_context(context)
     if bases == 0:
         raise ConfigError("a track needs a context above 0; expected 'contig' or a number such as 10k")
+    part = Shard.choose(shard)
+    out = part.part_of(out)
     check_track(out)
     runtime = choose_runtime(RunSection(device=device, threads=threads, precision="float32"))
     opened = open_dna_model(model, device=runtime.device)
@@ -107,6 +111,7 @@ def prepare(
         raise ConfigError(f"{model}: this model has no memory, so there is no {what}; --what loss needs none")
     found = open_genome(genome, progress=lambda done, total: watch("reading", done, total or max(done, 1), ""))
     contigs = tuple(found.contig(name).name for name in dict.fromkeys(chroms)) or found.names
+    contigs = part.contigs({name: found.contig(name).length for name in contigs})
     strands = ("+", "-") if strand == "both" else (strand,)
     return SurpriseJob(found, opened, out, contigs, what, size, strands, bases, gap_reset)
 

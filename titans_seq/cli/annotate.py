@@ -21,9 +21,12 @@ import click
 @click.option("--adapt", type=click.IntRange(0), default=0, show_default=True,
               help="Rounds of fitting codon counts to this genome's own genes; 2 for another species.")  # fmt: skip
 @click.option("--read-first", is_flag=True, help="Let the memory read the whole genome before it annotates.")
+@click.option("--chroms", metavar="A,B", default="", help="These contigs only.")
+@click.option("--shard", metavar="I/N", help="Part I of N, by contigs; written to NAME.I-of-N.SUFFIX.")
+@click.option("--threads", type=click.IntRange(1), help="Threads of the CPU.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, mps, cuda, cuda:1 ...")
 @click.pass_context
-def command(ctx: click.Context, genome: str, model: Path, out: Path, classes: str, **options: Any) -> None:
+def command(ctx: click.Context, genome: str, model: Path, out: Path, classes: str, chroms: str, **options: Any) -> None:
     """Annotate GENOME: FASTA (plain, gzip, bgzip), GenBank, or - for standard input.
 
     GFF3 holds a gene and a CDS for each gene, partial ones marked, and one row for every other feature; it counts from
@@ -40,7 +43,8 @@ def command(ctx: click.Context, genome: str, model: Path, out: Path, classes: st
 
     pipeline = import_module("titans_seq.pipelines.annotate")
     with Talk(quiet=bool(ctx.find_root().params.get("quiet"))) as talk:
+        contigs = [name for name in chroms.split(",") if name]
         names = [name.strip() for name in classes.split(",") if name.strip()]
-        job = pipeline.prepare(genome=genome, model=model, out=out, classes=names, **options)
+        job = pipeline.prepare(genome=genome, model=model, out=out, classes=names, chroms=contigs, **options)
         found = pipeline.run(job, watch=talk.watch)
-    click.echo(f"{out}: " + ", ".join(f"{count:,} {kind}" for kind, count in found.items()), err=True)
+    click.echo(f"{job.out}: " + ", ".join(f"{count:,} {kind}" for kind, count in found.items()), err=True)

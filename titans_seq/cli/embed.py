@@ -23,6 +23,7 @@ import click
 @click.option("--chroms", metavar="A,B", help="Only these sequences.")
 @click.option("--gap-reset", type=click.IntRange(0), default=10_000, show_default=True,
               help="The memory begins anew behind a longer run of N.")  # fmt: skip
+@click.option("--shard", metavar="I/N", help="Part I of N, by contigs; written to NAME.I-of-N.SUFFIX.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, mps, cuda, cuda:1 ...")
 @click.option("--threads", type=click.IntRange(1), help="Of the CPU.  [default: all]")
 @click.pass_context

@@ -21,6 +21,7 @@ import click
 @click.option("--chroms", metavar="A,B", default="", help="These contigs only.")
 @click.option("--gap-reset", type=click.IntRange(min=0), default=10_000, show_default=True,
               help="A longer run of N begins the memory anew.")  # fmt: skip
+@click.option("--shard", metavar="I/N", help="Part I of N, by contigs; written to NAME.I-of-N.SUFFIX.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, mps, cuda, cuda:1 ...")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of the CPU.")
 @click.pass_context

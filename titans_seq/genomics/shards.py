@@ -41,6 +41,11 @@ class Shard:
             return cls()
         return cls(int(os.environ["RANK"]) + 1, int(os.environ["WORLD_SIZE"]))
 
+    @classmethod
+    def choose(cls, text: str | None) -> Shard:
+        """What ``--shard`` says, else the share of this process."""
+        return cls.of_process() if text is None else cls.parse(text)
+
     @property
     def whole(self) -> bool:
         """Whether there is only one."""
