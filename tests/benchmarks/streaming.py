@@ -68,9 +68,10 @@ class Products(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func.overloadpacket.__name__.rstrip("_")
-        if name in ("mm", "bmm", "addmm", "baddbmm"):
-            a, b = args[-2:] if name in ("mm", "bmm") else args[1:3]
-            self.flops += 2 * a.numel() * b.shape[-1]
+        # Without gradients `linear` and `matmul` arrive here whole.
+        if name in ("mm", "bmm", "matmul", "linear", "addmm", "baddbmm"):
+            a, b = args[1:3] if name.endswith("addmm") or name == "baddbmm" else args[:2]
+            self.flops += 2 * a.numel() * b.shape[0 if name == "linear" else -1]
         return func(*args, **(kwargs or {}))
 
 
