@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from titans_seq.errors import ConfigError
 from titans_seq.streaming import open_dna_model
 from titans_seq.training.classifier_fit import fit_cnns, fit_members
 from titans_seq.training.classifier_job import ClassifierJob, from_pretrained
@@ -55,6 +56,8 @@ def run(job: ClassifierJob, *, watch: Watch = lambda stage, done, total, note: N
         _log.info("%s is finished", job.out)
         return read_report(job.out)
     runtime = choose_runtime(job.config.run)
+    if runtime.ranks.world > 1:
+        raise ConfigError("train-classifier trains in one process; start it without torchrun")
     if not job.resume:
         begin_run(job.out, job.config, job.inputs)
     members, progresses = fit_members(job, runtime=runtime, watch=watch)

@@ -45,7 +45,7 @@ Watch = Callable[[str, float, float, str], None]
 
 
 def run(job: RegionsJob, *, watch: Watch = lambda stage, done, total, note: None) -> dict[str, Any]:
-    """Train, fit the decoder, score and write; gives what ``report.json`` holds."""
+    """Train, fit the decoder, score and write; gives what ``report.json`` holds, nothing in a process but the first."""
     if job.resume and (job.out / "report.json").exists():
         _log.info("%s is finished", job.out)
         return read_report(job.out)
@@ -53,10 +53,12 @@ def run(job: RegionsJob, *, watch: Watch = lambda stage, done, total, note: None
     task = build_base_labels(job.config)
     if job.start is not None:
         begin_with(task, job.start, job.config)
-    if not job.resume:
+    if not job.resume and runtime.ranks.writes:
         begin_run(job.out, job.config, job.inputs)
-    with nullcontext() if job.resume else removed_if_barren(job.out):
+    with nullcontext() if job.resume or not runtime.ranks.writes else removed_if_barren(job.out):
         progress = train(job, task, runtime=runtime, watch=watch)
+    if not runtime.ranks.writes:
+        return {}
     task.eval()
     caller = fit_caller(job, task, watch=watch) if job.decode else None
     save_model(job, task, caller)

@@ -59,7 +59,8 @@ def command(ctx: click.Context, files: tuple[str, ...], preset: str, out: Path |
             watch=talk.watch,
         )
         report = pipeline.run(job, watch=talk.watch)
-    click.echo(pipeline.report_text(report))
+    if report:
+        click.echo(pipeline.report_text(report))
 
 
 def _flags_as_overrides(options: dict[str, Any]) -> list[str]:

@@ -65,16 +65,22 @@ class Ranks:
             parameter.grad = part.view_as(parameter)
 
     def gather_rows(self, state: Mapping[str, Tensor], *, rows: int) -> dict[str, Tensor]:
-        """Put the rows of a carried state of ``rows`` rows side by side, those of rank 0 first."""
+        """Put the rows of a carried state of ``rows`` rows side by side, those of rank 0 first.
+
+        A tensor may hold several groups of rows one behind the other (both strands of each): groups stay apart.
+        """
         if self.world == 1:
             return dict(state)
-        return {name: self._gathered(value) if _by_row(value, rows) else value for name, value in state.items()}
+        return {name: self._gathered(value, rows) if _by_row(value, rows) else value for name, value in state.items()}
 
     def own_rows(self, state: Mapping[str, Tensor], *, rows: int) -> dict[str, Tensor]:
         """Undo `gather_rows`: cut this rank's ``rows`` rows out of everybody's."""
         every = rows * self.world
         mine = slice(self.rank * rows, (self.rank + 1) * rows)
-        return {name: value[mine].clone() if _by_row(value, every) else value for name, value in state.items()}
+        return {
+            name: value.unflatten(0, (-1, every))[:, mine].flatten(0, 1).clone() if _by_row(value, every) else value
+            for name, value in state.items()
+        }
 
     def wait(self) -> None:
         """Wait for all."""
@@ -89,13 +95,14 @@ class Ranks:
         assert isinstance(summed, Tensor)
         return summed.to(tensor.device)
 
-    def _gathered(self, value: Tensor) -> Tensor:
+    def _gathered(self, value: Tensor, rows: int) -> Tensor:
         try:
             found = self.fabric.all_gather(value.contiguous().to(self._wire(value)))
         except RuntimeError as error:
             raise _lost(error) from None
         assert isinstance(found, Tensor)
-        return found.flatten(0, 1).to(value.device)
+        # (world, groups x rows, ...) -> (groups x world x rows, ...)
+        return found.unflatten(1, (-1, rows)).movedim(1, 0).flatten(0, 2).to(value.device)
 
     def _wire(self, tensor: Tensor) -> torch.device:
         """Where tensors must lie to be sent: nccl knows no CPU tensors."""
@@ -168,7 +175,7 @@ def _tensors(module: nn.Module) -> Iterable[Tensor]:
 
 
 def _by_row(value: Tensor, rows: int) -> bool:
-    return value.ndim > 0 and value.shape[0] == rows
+    return value.ndim > 0 and value.shape[0] > 0 and value.shape[0] % rows == 0
 
 
 def _lost(error: RuntimeError) -> LostRankError:
