@@ -92,6 +92,12 @@ def _fan(axis: Axes, part: pl.DataFrame, names: Names) -> None:
                 label=f"{low.rpartition('-')[2]} %",
             )  # fmt: skip
     axis.plot(x, part[MODEL].to_numpy(), color=COLOURS["carried"], linewidth=1.4, label="forecast")
+    if part[names.time].dtype.is_temporal():
+        from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+        locator = AutoDateLocator(maxticks=8)
+        axis.xaxis.set_major_locator(locator)
+        axis.xaxis.set_major_formatter(ConciseDateFormatter(locator))
 
 
 def _history(panel: Panel) -> dict[str, tuple[NDArray[np.int64], NDArray[np.float64]]]:
