@@ -95,7 +95,7 @@ def _fan(axis: Axes, part: pl.DataFrame, names: Names) -> None:
     if part[names.time].dtype.is_temporal():
         from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
-        locator = AutoDateLocator(maxticks=8)
+        locator = AutoDateLocator()
         axis.xaxis.set_major_locator(locator)
         axis.xaxis.set_major_formatter(ConciseDateFormatter(locator))
 
