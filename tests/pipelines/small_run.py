@@ -31,8 +31,9 @@ def command(*arguments: str | Path) -> list[str]:
     return [sys.executable, "-m", "titans_seq", "-q", "train-dna", *map(str, arguments)]
 
 
-def started(genome: Path, out: Path, *, steps: int = STEPS) -> list[str]:
-    settings = [word for key, value in SETTINGS.items() for word in ("--set", f"{key}={value}")]
+def started(genome: Path, out: Path, *, steps: int = STEPS, **more: str) -> list[str]:
+    given = SETTINGS | {key.replace("__", "."): value for key, value in more.items()}
+    settings = [word for key, value in given.items() for word in ("--set", f"{key}={value}")]
     return command(genome, "--preset", "dna-tiny", "--out", out, "--steps", str(steps), *settings)
 
 

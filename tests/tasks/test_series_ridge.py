@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -105,7 +106,7 @@ def test_any_cut_gives_the_state_and_forecast_of_one_pass(fitted: Fitted, cuts: 
     whole = fitted.model.advance(fitted.state.clone(), panel)
     pieces = fitted.state.clone()
     edges = [0, *sorted(cuts), 300]
-    for first, last in zip(edges, edges[1:], strict=False):
+    for first, last in itertools.pairwise(edges):
         fitted.model.advance(pieces, rows_of(panel, first, last))
     close(whole, pieces)
     path, other = fitted.model.path(whole), fitted.model.path(pieces)

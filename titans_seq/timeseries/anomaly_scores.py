@@ -8,7 +8,8 @@ An anomaly lasts; the running mean over ``tau`` rows is worth more than any chan
 scored from rows 0 .. t alone, the same to the last bit however the series was cut, and missing rows get NaN.
 
 Which parts make up a method is `METHODS`. The default and its numbers were chosen on NAB as a whole; what such a choice
-is worth on families of series it has not seen is what ``tests/benchmarks/nab.py`` prints as "left out". A part that needs a model comes from above (`titans_seq.tasks.series_surprise`).
+is worth on families of series it has not seen is what ``tests/benchmarks/nab.py`` prints as "left out". A part that
+needs a model comes from above (`titans_seq.tasks.series_surprise`).
 """
 
 from __future__ import annotations

@@ -25,6 +25,10 @@ class LostRankError(TitansError, RuntimeError):
     """Another process of the job has ended, so this one cannot go on."""
 
 
+_SENT_AS = {torch.bool: torch.uint8, torch.int16: torch.int32, torch.uint16: torch.int32}
+"""gloo knows neither bool nor 16-bit integers."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ranks:
     """This process among those of its job; one process alone is rank 0 of 1."""
@@ -96,13 +100,17 @@ class Ranks:
         return summed.to(tensor.device)
 
     def _gathered(self, value: Tensor, rows: int) -> Tensor:
+        # gloo sends neither bool nor 16-bit integers
+        sent = {torch.bool: torch.uint8, torch.int16: torch.int32, torch.uint16: torch.int32}.get(
+            value.dtype, value.dtype
+        )
         try:
-            found = self.fabric.all_gather(value.contiguous().to(self._wire(value)))
+            found = self.fabric.all_gather(value.to(sent).contiguous().to(self._wire(value)))
         except RuntimeError as error:
             raise _lost(error) from None
         assert isinstance(found, Tensor)
         # (world, groups x rows, ...) -> (groups x world x rows, ...)
-        return found.unflatten(1, (-1, rows)).movedim(1, 0).flatten(0, 2).to(value.device)
+        return found.unflatten(1, (-1, rows)).movedim(1, 0).flatten(0, 2).to(value.device, value.dtype)
 
     def _wire(self, tensor: Tensor) -> torch.device:
         """Where tensors must lie to be sent: nccl knows no CPU tensors."""
@@ -178,7 +186,9 @@ def _by_row(value: Tensor, rows: int) -> bool:
     return value.ndim > 0 and value.shape[0] > 0 and value.shape[0] % rows == 0
 
 
-def _lost(error: RuntimeError) -> LostRankError:
+def _lost(error: RuntimeError) -> RuntimeError:
+    if "onnection" not in str(error) and "timed out" not in str(error).lower():
+        return error
     return LostRankError(
         "another process of this job has ended; the run can go on from its last checkpoint with --resume, on any "
         f"number of processes that divides its rows ({str(error).splitlines()[0][:120]})"
