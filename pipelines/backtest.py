@@ -23,6 +23,7 @@ import polars as pl
 from titans_seq.config.train_series import SeriesSection
 from titans_seq.files import write_error, write_json
 from titans_seq.timeseries import TableOptions, read_table
+from titans_seq.timeseries.panel import Names
 from titans_seq.timeseries.writing import write_table
 from titans_seq.training.run_folder import refuse_existing
 from titans_seq.training.series_backtest import Windows, roll, windows_of
@@ -81,7 +82,7 @@ def run(job: BacktestJob, *, watch: Watch = lambda stage, done, total, note: Non
         "horizon": job.settings.horizon,
         "refit": job.refit,
         **facts.to_json(),
-        **score(frame, facts, quantiles=quantiles, levels=job.levels or (90.0,), names=panel.names),
+        **score(frame, facts, quantiles=quantiles, levels=job.levels or (90.0,), names=Names()),
     }
     try:
         job.out.mkdir(parents=True, exist_ok=True)
@@ -89,14 +90,12 @@ def run(job: BacktestJob, *, watch: Watch = lambda stage, done, total, note: Non
         raise write_error(job.out, error) from None
     write_table(frame, job.out / "forecasts.csv")
     write_json(job.out / "report.json", report)
-    draw(job, frame, facts.scales, quantiles, panel_names=panel.names)
+    draw(job, frame, facts.scales, quantiles)
     return report, score_text(report)
 
 
-def draw(
-    job: BacktestJob, frame: pl.DataFrame, scales: dict[str, float], quantiles: tuple[float, ...], *, panel_names: Any
-) -> None:
+def draw(job: BacktestJob, frame: pl.DataFrame, scales: dict[str, float], quantiles: tuple[float, ...]) -> None:
     """Draw fans of the last window, error by step, and calibration."""
-    draw_windows(job.out / "windows.png", frame, names=panel_names)
-    draw_steps(job.out / "steps.png", steps(frame, scales, horizon=job.settings.horizon, names=panel_names))
+    draw_windows(job.out / "windows.png", frame, names=Names())
+    draw_steps(job.out / "steps.png", steps(frame, scales, horizon=job.settings.horizon, names=Names()))
     draw_calibration(job.out / "calibration.png", quantiles, calibration(frame, quantiles))

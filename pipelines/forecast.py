@@ -21,6 +21,7 @@ from titans_seq.config.train_series import SeriesSection
 from titans_seq.errors import ConfigError
 from titans_seq.tasks.series_files import Snapshot, load_model
 from titans_seq.timeseries import Panel, TableOptions, read_table
+from titans_seq.timeseries.panel import Names
 from titans_seq.timeseries.writing import write_table
 from titans_seq.timeseries.zones import parse_moment
 from titans_seq.training.series_figures import draw_forecast
@@ -79,13 +80,13 @@ def run(job: ForecastJob, *, watch: Watch = lambda stage, done, total, note: Non
     panel, snapshot, words = settle(job, watch)
     horizon = job.horizon or snapshot.model.recipe.horizon
     frame = forecast_frame(
-        snapshot.model, snapshot.state, horizon=horizon, quantiles=quantiles, names=snapshot.names
+        snapshot.model, snapshot.state, horizon=horizon, quantiles=quantiles, names=Names()
     )  # fmt: skip
     if job.out is not None:
         write_table(frame, job.out)
         words.append(f"{len(frame):,} rows in {job.out}")
     if job.plot is not None:
-        draw_forecast(job.plot, panel, frame, names=snapshot.names)
+        draw_forecast(job.plot, panel, frame, names=Names())
     if job.state is not None and not job.state.exists():
         snapshot.save(job.state)
         words.append(f"state in {job.state}: `titans-seq observe NEW.csv --state {job.state}` goes on from here")

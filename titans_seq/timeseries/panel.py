@@ -60,7 +60,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What the columns of the table were called, and whether one of them was the id; written back the same way."""
+    """What the columns of the table were called, and whether one was the id; files we write have the defaults."""
 
     id: str = "unique_id"
     time: str = "ds"

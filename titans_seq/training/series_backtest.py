@@ -20,6 +20,7 @@ from titans_seq.tasks.series_ridge import SeriesModel
 from titans_seq.tasks.series_state import Array, SeriesState
 from titans_seq.tasks.series_tracks import lay_out
 from titans_seq.timeseries import Panel
+from titans_seq.timeseries.panel import Names
 from titans_seq.timeseries.writing import MODEL, column_of, forecast_table
 from titans_seq.training.series_fit import Fitted, build_model, fit_series, state_at
 from titans_seq.training.series_output import describe_choice
@@ -150,9 +151,9 @@ def _window(
             actual.append(series.values[rows : rows + horizon, channel])
             cutoffs.append(np.full(horizon, series.ticks[rows - 1]))
     frame = forecast_table(
-        panel.track_ids(), ticks, {"y": np.array(actual), **columns}, clock=panel.clock, names=panel.names
+        panel.track_ids(), ticks, {"y": np.array(actual), **columns}, clock=panel.clock, names=Names()
     )
-    at = forecast_table(panel.track_ids(), cutoffs, {}, clock=panel.clock, names=panel.names)[panel.names.time]
+    at = forecast_table(panel.track_ids(), cutoffs, {}, clock=panel.clock, names=Names())["ds"]
     frame = frame.insert_column(2, at.alias("cutoff"))
     return frame.with_columns(pl.col("y").fill_nan(None))
 
