@@ -50,7 +50,7 @@ def test_from_an_annotated_genome_to_the_annotation_of_another(
     genome, annotation = made
     run = tmp_path / "run"
     words = ["--preset", "regions-tiny", "--classes", "CDS,tRNA", "--steps", "3", *SET, "--out", run]
-    done = ask("train-regions", genome, annotation, *words)
+    done = trained = ask("train-regions", genome, annotation, *words)
     assert done.code == 0, done.err
     for name in ("majority", "k-mer regression", "titans_lmm, carried", "titans_lmm, off", "codon counts, no network"):
         assert name in done.out
@@ -87,7 +87,7 @@ def test_from_an_annotated_genome_to_the_annotation_of_another(
 
     again = ask("train-regions", "--resume", "--out", run)
     assert again.code == 0
-    assert again.out == done.out
+    assert again.out == trained.out
     more = ask("train-regions", genome, annotation, "--from", run, *words[:-1], tmp_path / "more")
     assert more.code == 0, more.err
     other = ask(

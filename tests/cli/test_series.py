@@ -35,9 +35,9 @@ def test_forecast_needs_nothing_but_a_table(data: Path, capsys: pytest.CaptureFi
     assert call("forecast", data, "--horizon", 24) == 0
     said = capsys.readouterr()
     frame = pl.read_csv(said.out.encode(), try_parse_dates=True)
-    assert frame.columns == ["unique_id", "when", "titans", "titans-lo-90", "titans-hi-90"]
+    assert frame.columns == ["unique_id", "ds", "titans", "titans-lo-90", "titans-hi-90"]
     assert frame["unique_id"].unique().to_list() == ["load"]
-    assert str(frame["when"][0]) == "2024-01-30 04:00:00"
+    assert str(frame["ds"][0]) == "2024-01-30 04:00:00"
     assert len(frame) == 24
     assert "time 'when'" in said.err
     assert "it beats the best baseline" in said.err
@@ -127,11 +127,11 @@ def test_backtest_prints_baselines_and_writes_a_table(
     text = capsys.readouterr().out
     assert all(name in text for name in ("titans", "last_value", "seasonal_naive", "drift", "ridge", "WQL"))
     frame = pl.read_csv(out / "forecasts.csv", try_parse_dates=True)
-    assert frame.columns[:5] == ["unique_id", "when", "cutoff", "y", "titans"]
+    assert frame.columns[:5] == ["unique_id", "ds", "cutoff", "y", "titans"]
     assert len(frame) == 60
-    assert (frame["when"] > frame["cutoff"]).all()
+    assert (frame["ds"] > frame["cutoff"]).all()
     truth = hours(700)
-    joined = frame.join(truth, on="when", how="left")
+    joined = frame.join(truth, left_on="ds", right_on="when", how="left")
     assert np.allclose(joined["y"].to_numpy(), joined["load"].to_numpy())
     report = json.loads((out / "report.json").read_text())
     mae = float(np.abs(frame["y"].to_numpy() - frame["titans"].to_numpy()).mean())
@@ -146,7 +146,7 @@ def test_utilsforecast_reads_a_backtest_unchanged(data: Path, tmp_path: Path) ->
     assert call("backtest", data, "--horizon", 12, "--n-windows", 3, "--out", out) == 0
     frame = pl.read_csv(out / "forecasts.csv", try_parse_dates=True)
     found = evaluation.evaluate(
-        frame, [losses.mae, losses.coverage], models=["titans"], time_col="when", level=[90]
+        frame, [losses.mae, losses.coverage], models=["titans"], level=[90]
     )  # fmt: skip
     report = json.loads((out / "report.json").read_text())
     mae = found.filter(pl.col("metric") == "mae")["titans"].mean()
@@ -191,5 +191,5 @@ def test_different_lengths_and_missing_values(tmp_path: Path, capsys: pytest.Cap
     assert call("forecast", tmp_path / "t.csv", "--horizon", 24) == 0
     frame = pl.read_csv(capsys.readouterr().out.encode(), try_parse_dates=True)
     assert frame.null_count().sum_horizontal().item() == 0
-    first = frame.group_by("unique_id", maintain_order=True).agg(pl.col("when").first())
-    assert [str(stamp) for stamp in first["when"]] == ["2024-01-26 00:00:00", "2024-01-21 20:00:00"]
+    first = frame.group_by("unique_id", maintain_order=True).agg(pl.col("ds").first())
+    assert [str(stamp) for stamp in first["ds"]] == ["2024-01-26 00:00:00", "2024-01-21 20:00:00"]
