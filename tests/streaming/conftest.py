@@ -14,7 +14,7 @@ from titans_seq.tensor_files import save_tensors
 
 SMALL = [
     "model.d_model=16", "model.n_layers=2", "model.n_heads=2", "model.chunk_size=8", "input.kmers=[3]",
-    "input.kmer_width=4", "input.window=6",
+    "input.kmer_width=4", "input.window=6", "table.megabytes=0",
 ]  # fmt: skip
 
 
