@@ -15,6 +15,8 @@ import pytest
 from titans_seq.config.workflows import copy_workflow, workflow_names
 from titans_seq.errors import ConfigError, UnknownNameError
 
+GENOMES = Path(__file__).resolve().parents[3] / "shared" / "data" / "genomes"
+
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
@@ -91,3 +93,26 @@ def test_a_panel_is_killed_and_goes_on(tmp_path: Path, environment: dict[str, st
     assert {row["data"] for row in rows} == {"a", "b"}
     assert "titans" in {row["method"] for row in rows}
     assert "data:image/png" in (folder / "results" / "report.html").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not GENOMES.is_dir(), reason="needs ../shared/data/genomes (phage lambda)")
+def test_an_assembly_from_training_to_the_page(tmp_path: Path, environment: dict[str, str]) -> None:
+    folder = copy_workflow("annotate_genomes", tmp_path / "project")
+    genome, annotation = GENOMES / "phage_lambda.fa.gz", GENOMES / "phage_lambda.gff3.gz"
+    (folder / "config" / "assemblies.tsv").write_text(f"name\tgenome\tannotation\nlambda\t{genome}\t{annotation}\n")
+    few = " ".join(f"--set evaluation.{key}" for key in ("max_bases=400", "carry_bases=400", "markov_orders=[2]"))
+    (folder / "config" / "config.yaml").write_text(
+        "assemblies: config/assemblies.tsv\n"
+        "train_regions: --preset regions-tiny --classes CDS --steps 3\n"
+        f"train_dna: --preset dna-tiny --steps 3 --set table.megabytes=8 {few}\n"
+        "window: 1024\nstride: 1024\nthreads: {train: 1, read: 1}\n"
+    )
+    done = snakemake(folder, environment)
+    assert done.returncode == 0, done.stderr
+    with (folder / "results" / "genes.tsv").open() as file:
+        (row,) = csv.DictReader(file, delimiter="\t")
+    assert (row["assembly"], row["windows"]) == ("lambda", "48")
+    assert int(row["CDS"]) > 30
+    assert (folder / "results" / "tracks" / "lambda.bw").stat().st_size > 0
+    assert (folder / "results" / "report.html").read_text().count("data:image/png") == 2
