@@ -1,7 +1,7 @@
 """Our VUS-PR beside the authors' package and aeon's, on random scores.
 
-    python -m venv /tmp/vus && /tmp/vus/bin/pip install vus==0.0.6 aeon
-    PYTHONPATH=. /tmp/vus/bin/python -m tests.benchmarks.vus_check
+    python -m venv venv-vus && venv-vus/bin/pip install vus==0.0.6 aeon
+    PYTHONPATH=. venv-vus/bin/python -m tests.benchmarks.vus_check
 
 `definition` puts the package's soft labels, recall and precision (`extend_postive_range`, `TPR_FPR_RangeAUC`) together
 at every score, as steps: it has to equal ours. `trapezoid` is the mean of its `RangeAUC` (250 thresholds, trapezoids,
