@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from titans_seq.errors import InputFileError
 from titans_seq.models import Encoder as _Encoder
 from titans_seq.models import StreamState
+from titans_seq.tensor_files import save_tensors
 
 FORMAT = "titans-seq state"
 VERSION = 1
@@ -38,16 +37,7 @@ class EncoderState(StreamState):
         target = Path(path)
         if not target.absolute().parent.is_dir():
             raise InputFileError(path, problem="no such folder to save in", hint="create it first")
-        tensors = {name: t.detach().cpu().contiguous().clone() for name, t in self.tensors().items()}
-        handle, temporary = tempfile.mkstemp(dir=target.absolute().parent, prefix=f".{target.name}.")
-        os.close(handle)
-        try:
-            save_file(tensors, temporary, metadata={"titans_seq": json.dumps(header, sort_keys=True)})
-            os.chmod(temporary, 0o644)  # mkstemp leaves it to its owner alone
-            os.replace(temporary, target)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        save_tensors(target, self.tensors(), metadata={"titans_seq": json.dumps(header, sort_keys=True)})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, encoder: _Encoder | None = None) -> Self:

@@ -86,11 +86,6 @@ class Ranks:
             for name, value in state.items()
         }
 
-    def wait(self) -> None:
-        """Wait for all."""
-        if self.world > 1:
-            self.total(0.0)
-
     def _summed(self, tensor: Tensor) -> Tensor:
         try:
             summed = self.fabric.all_reduce(tensor.to(self._wire(tensor)), reduce_op="sum")
