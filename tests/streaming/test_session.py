@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.streaming.conftest import SMALL, make_model
 from titans_seq.errors import RangeError, ShapeError, StateMismatchError
 from titans_seq.genomics import encode
 from titans_seq.streaming import DnaModel, Place, Readings, Session
@@ -107,6 +108,23 @@ def test_some_rows_begin_anew_at_a_border(any_model: DnaModel) -> None:
     alone = Session(any_model).feed(bases(30, seed=2))
     torch.testing.assert_close(found.loss[:1], alone.loss, rtol=0, atol=1e-5, equal_nan=True)
     assert not torch.isnan(found.loss[1, 0])
+
+
+def test_a_table_is_laid_out_for_what_is_expected(tmp_path: Path) -> None:
+    model = make_model(tmp_path, settings=[*SMALL, "table.megabytes=8", "table.orders=[1, 12]", "table.copies=[12]"])
+
+    def carried(session: Session) -> int:
+        session.feed(bases(9))
+        return sum(value.nbytes for value in session.tensors().values())
+
+    short, large = carried(Session(model)), carried(Session(model, expect=100_000))
+    assert large > 1.5 * short
+    assert carried(Session(model, expect=1 << 16)) == carried(Session(model)) == short
+    assert carried(Session(model, expect=10**9)) < 9_000_000
+    begun_anew = Session(model, expect=100_000)
+    begun_anew.feed(bases(9))
+    begun_anew.reset()
+    assert carried(begun_anew.fork()) == carried(begun_anew) == large
 
 
 def test_a_fork_goes_its_own_way(any_model: DnaModel) -> None:

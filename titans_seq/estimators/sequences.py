@@ -85,8 +85,7 @@ def _embed_group(
         tokens[row, : len(read.tokens)] = read.tokens
         wanted[row, read.context : len(read.tokens)] = read.tokens[read.context :] < N_TOKEN
     device = next(task.parameters()).device
-    task.expect(length)
-    session = Session(task, layer=layer, rows=side)
+    session = Session(task, layer=layer, rows=side, expect=length)
     pooled = Pool(pool, rows=side, width=task.encoder.d_model, device=device)
     piece = max(_PIECE // side // task.encoder.border, 1) * task.encoder.border
     for at in range(0, length, piece):

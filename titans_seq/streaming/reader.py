@@ -112,9 +112,8 @@ class PassageReader:
         self.genome, self.passages = genome, passages
         self._readable = [number for number, passage in enumerate(passages) if len(passage)]
         rows = max(1, min(rows, len(self._readable)))
-        task = model.task if isinstance(model, DnaModel) else model
-        task.expect(max((len(passage) for passage in passages), default=1))
-        self.session = Session(model, layer=layer, record=record, rows=rows, device=device, call=call)
+        longest = max((len(passage) for passage in passages), default=1)
+        self.session = Session(model, layer=layer, record=record, rows=rows, device=device, call=call, expect=longest)
         self._rows: list[_Row] = []
         self._next = 0
         self.tokens_done = 0

@@ -28,6 +28,7 @@ from torch import Tensor
 
 from titans_seq.errors import ShapeError, StateMismatchError
 from titans_seq.genomics import N_TOKEN, encode
+from titans_seq.memory.table_layout import SHORT
 from titans_seq.streaming.model import DnaModel
 from titans_seq.streaming.place import Place
 from titans_seq.streaming.readings import Readings, layer_number, tapped
@@ -61,6 +62,10 @@ class Session:
         Where in an assembly the stream begins; carried along and saved. Of a single row only.
     call
         Most row-tokens in one call of the model: RAM is bounded by it, whatever the length of a piece.
+    expect
+        About how many tokens a row will read, for models with a table: it is laid out for so many when a stream
+        begins (65,536 unless said otherwise; at most what the model's settings allow), and where more come, old
+        contexts give way. A saved session goes on with the table it began with.
 
     Raises
     ------
@@ -78,12 +83,13 @@ class Session:
         device: torch.device | str | None = None,
         place: Place | None = None,
         call: int = CALL,
+        expect: int = SHORT,
     ) -> None:
         self.task = model.task if isinstance(model, DnaModel) else model
         self.task.eval()
         self.device = next(self.task.parameters()).device if device is None else torch.device(device)
         self.layer = None if layer is None else layer_number(layer, blocks=len(self.task.encoder.blocks))
-        self.record, self.rows, self.call = record, rows, call
+        self.record, self.rows, self.call, self.expect = record, rows, call, expect
         if place is not None and rows != 1:
             raise ShapeError(f"a place belongs to a single row; this session has {rows} rows")
         self.place = place
@@ -171,7 +177,7 @@ class Session:
         """A second session that stands where this one does; from here on neither knows of the other."""
         twin = Session(
             self.task, layer=self.layer, record=self.record, rows=self.rows, device=self.device, place=self.place,
-            call=self.call,
+            call=self.call, expect=self.expect,
         )  # fmt: skip
         twin.take({name: value.clone() for name, value in self.tensors().items()}, tokens_read=self._read)
         return twin
@@ -235,6 +241,8 @@ class Session:
     def _call(self, tokens: Tensor) -> Readings:
         """One call of the model over (B, T) int64 tokens on the device."""
         with torch.inference_mode(), tapped(self.task, layer=self.layer, record=self.record) as tap:
+            if self._state is None:
+                self.task.expect(self.expect)
             logits, self._state = self.task(tokens, state=self._state)
             before = torch.cat([self._logits[:, None], logits[:, :-1]], 1)
             known = (tokens < N_TOKEN) & before[..., 0].isfinite()
