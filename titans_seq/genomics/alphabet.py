@@ -59,25 +59,6 @@ def encode(text: str | bytes) -> Tokens:
     return tokens
 
 
-def plain_tokens(letters: bytes) -> Tokens | None:
-    """Tokens of letters that are all A, C, G or T in either case, several times as fast as a table; else None.
-
-    Bits 1 and 2 of the ASCII code, read as Gray code, are the token: ``A 1000001 -> 00``, ``C 1000011 -> 01``,
-    ``G 1000111 -> 10``, ``T 1010100 -> 11``.
-    """
-    raw = np.frombuffer(letters, dtype=np.uint8)
-    upper = raw & np.uint8(0xDF)
-    plain, same = np.equal(upper, ord("A")), np.empty(raw.size, dtype=np.bool_)
-    for base in b"CGT":
-        plain |= np.equal(upper, base, out=same)
-    if not plain.all():
-        return None
-    tokens = np.right_shift(raw, np.uint8(1), out=plain.view(np.uint8))
-    tokens ^= np.right_shift(upper, np.uint8(2), out=upper)
-    tokens &= np.uint8(3)
-    return tokens
-
-
 def decode(tokens: Tokens) -> str:
     """Upper-case letters of tokens: ``[0, 1, 2, 3, 4] -> "ACGTN"``."""
     _check(tokens)

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from queue import SimpleQueue
+from threading import Thread
 from types import TracebackType
 from typing import Final, Self
 
 PENDING: Final = 4
 """Blocks that may wait; more would let RAM grow where the thread is the slower one."""
+SMALL: Final = 1 << 16
+"""Bytes up to which a first block is dealt with on the spot: a thread would take longer to start."""
+
+Block = memoryview | bytes
 
 
 class Behind:
     """Calls ``run(block)`` for each block given to :meth:`put`, in their order, in a thread.
 
-    What ``run`` raises is raised by a later `put`, or by `join` at the latest.
+    What ``run`` raises is raised by this `put`, a later one, or `join` at the latest; nothing is run after it.
     """
 
-    def __init__(self, run: Callable[[memoryview | bytes], object]) -> None:
+    def __init__(self, run: Callable[[Block], object]) -> None:
         self._run = run
-        self._pool = ThreadPoolExecutor(max_workers=1)
-        self._pending: deque[Future[object]] = deque()
+        self._work: SimpleQueue[Block | None] = SimpleQueue()
+        self._free: SimpleQueue[None] = SimpleQueue()
+        for _ in range(PENDING):
+            self._free.put(None)
+        self._thread: Thread | None = None
+        self._error: BaseException | None = None
+        self._cancelled = False
 
     def __enter__(self) -> Self:
         return self
@@ -29,15 +38,39 @@ class Behind:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._cancelled = True
+        self._stop()
 
-    def put(self, block: memoryview | bytes) -> None:
+    def put(self, block: Block) -> None:
         """Hand over a block, which must not change from here on."""
-        while len(self._pending) >= PENDING or (self._pending and self._pending[0].done()):
-            self._pending.popleft().result()
-        self._pending.append(self._pool.submit(self._run, block))
+        if self._thread is None:
+            if len(block) <= SMALL:
+                self._run(block)
+                return
+            self._thread = Thread(target=self._serve, daemon=True)
+            self._thread.start()
+        self._free.get()
+        if self._error is not None:
+            raise self._error
+        self._work.put(block)
 
     def join(self) -> None:
         """Wait until every block is dealt with."""
-        while self._pending:
-            self._pending.popleft().result()
+        self._stop()
+        if self._error is not None:
+            raise self._error
+
+    def _stop(self) -> None:
+        if self._thread is not None:
+            self._work.put(None)
+            self._thread.join()
+            self._thread = None
+
+    def _serve(self) -> None:
+        while (block := self._work.get()) is not None:
+            if self._error is None and not self._cancelled:
+                try:
+                    self._run(block)
+                except BaseException as error:  # raised again where the reader can hear it
+                    self._error = error
+            self._free.put(None)

@@ -13,7 +13,8 @@ from typing import Final
 import numpy as np
 
 from titans_seq.errors import InputFileError
-from titans_seq.genomics.alphabet import N_TOKEN, TOKEN_OF_BYTE, plain_tokens
+from titans_seq.genomics.alphabet import N_TOKEN, TOKEN_OF_BYTE
+from titans_seq.genomics.letters import Coded, code, coded_bytes, letter_room
 from titans_seq.genomics.writer import Heading, StoreWriter
 
 LONGEST_HEADER: Final = 1 << 20
@@ -51,8 +52,13 @@ class _Parser:
 
     def feed(self, block: bytes, *, last: bool) -> None:
         """Parse one block; an unfinished header or a lone carriage return at its end waits for the next."""
-        if not self._held and self._writer.has_contig and self._feed_bases(block):
-            return
+        if not self._held:
+            if self._writer.has_contig and self._feed_bases(block):
+                return
+            if self._column == 0 and block[:1] == b">" and (cut := _end_of_only_header(block)):
+                self.feed(block[:cut], last=False)
+                self.feed(block[cut:], last=False)
+                return
         text = self._unix_lines(self._held + block if self._held else block, last=last)
         if not last:
             start = text.rfind(b"\n") + 1
@@ -66,12 +72,10 @@ class _Parser:
             return
         starts, ends, lines = self._headers(text)
         begins = [0, *ends]
-        spaced = b" " in text or b"\t" in text
         ends_of_pieces = [*starts, len(text)]
-        if spaced:
-            pieces = [text[a:b].translate(None, _SPACE) for a, b in zip(begins, ends_of_pieces, strict=True)]
-        else:
-            pieces = [text[a:b].replace(b"\n", b"") for a, b in zip(begins, ends_of_pieces, strict=True)]
+        pieces = [text[a:b].replace(b"\n", b"") for a, b in zip(begins, ends_of_pieces, strict=True)]
+        if any(b" " in piece or b"\t" in piece for piece in pieces):
+            pieces = [piece.translate(None, _SPACE) for piece in pieces]
         if pieces[0] and not self._writer.has_contig:
             self._refuse_headless(text)
         headings = []
@@ -82,22 +86,20 @@ class _Parser:
             elif piece and not headings and not self._writer.has_contig:
                 self._refuse_headless(text)
             cut += len(piece)
-        letters = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        tokens = np.frombuffer(letters.translate(TOKEN_OF_BYTE), dtype=np.uint8)
-        if tokens.size and int(tokens.max()) > N_TOKEN:
+        coded = coded_bytes(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+        if coded.foreign:
             self._refuse_foreign(text, begins, ends_of_pieces)
-        if letters or headings:
-            self._writer.write(letters, tokens, headings)
+        if coded.tokens.size or headings:
+            self._writer.write(coded, headings)
         self._advance(text, newlines=text.count(b"\n"))
 
     def _feed_bases(self, block: bytes) -> bool:
-        """The short way for what most blocks are: nothing but A, C, G, T and newlines. False where there is more."""
-        letters = block.replace(b"\n", b"")
-        tokens = plain_tokens(letters)
-        if tokens is None:
+        """The short way for what most blocks are: lines of one width that hold letters alone. False for the rest."""
+        coded = _even_lines(block)
+        if coded is None or coded.foreign:
             return False
-        self._writer.write(letters, tokens, [])
-        self._advance(block, newlines=len(block) - len(letters))
+        self._writer.write(coded, [])
+        self._advance(block, newlines=len(block) - coded.tokens.size)
         return True
 
     def _advance(self, text: bytes, *, newlines: int) -> None:
@@ -183,6 +185,38 @@ class _Parser:
             found=f"{letter!r} in column {column}",
             hint=_advice(letter),
         )
+
+
+def _end_of_only_header(block: bytes) -> int:
+    """Where the letters begin in a block that opens with a header and has no other; else 0."""
+    cut = block.find(b"\n") + 1
+    return cut if 0 < cut < len(block) and block.find(b">", cut) < 0 else 0
+
+
+def _even_lines(block: bytes) -> Coded | None:
+    """The letters of a block whose lines are all as long as its second one, but the first and the last; else None.
+
+    What is cut out between the lines are newlines for certain; what stands in the lines is not looked at.
+    """
+    raw = np.frombuffer(block, dtype=np.uint8)
+    head = block.find(b"\n")
+    if head < 0:
+        return coded_bytes(block)
+    width = block.find(b"\n", head + 1) - head - 1
+    if width < 1:
+        return None
+    count = (raw.size - head - 1) // (width + 1)
+    end = head + 1 + count * (width + 1)
+    lines = raw[head + 1 : end].reshape(count, width + 1)
+    if not np.equal(lines[:, width], _NEWLINE).all():
+        return None
+    tail = raw[end : raw.size - block.endswith(b"\n")] if end < raw.size else raw[end:]
+    size = head + count * width + tail.size
+    room = letter_room(size)
+    room[:head] = raw[:head]
+    room[head : size - tail.size].reshape(count, width)[:] = lines[:, :width]
+    room[size - tail.size : size] = tail
+    return code(room, size)
 
 
 def _advice(letter: str) -> str:

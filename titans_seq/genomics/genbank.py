@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from titans_seq.errors import InputFileError
-from titans_seq.genomics.alphabet import N_TOKEN, TOKEN_OF_BYTE
+from titans_seq.genomics.alphabet import N_TOKEN
+from titans_seq.genomics.letters import coded_bytes
 from titans_seq.genomics.writer import Heading, StoreWriter
 
 if TYPE_CHECKING:
@@ -43,18 +44,17 @@ def read_genbank(blocks: Iterable[bytes], writer: StoreWriter, *, path: str) -> 
             raise InputFileError(path, line, expected="DNA or RNA", found=f"protein record {name!r}")
         headings = [Heading(name, line, 0)]
         for start in range(0, len(letters), _PIECE):
-            piece = letters[start : start + _PIECE]
-            tokens = np.frombuffer(piece.translate(TOKEN_OF_BYTE), dtype=np.uint8)
-            if int(tokens.max()) > N_TOKEN:
-                at = start + int(np.flatnonzero(tokens > N_TOKEN)[0])
+            # GenBank prints its sequence in lower case throughout: that is no soft mask.
+            coded = coded_bytes(letters[start : start + _PIECE].upper())
+            if coded.foreign:
+                at = start + int(np.flatnonzero(coded.tokens > N_TOKEN)[0])
                 raise InputFileError(
                     path,
                     line,
                     expected="A, C, G, T, U or an IUPAC code",
                     found=f"{chr(letters[at])!r} at base {at + 1} of {name!r}",
                 )
-            # GenBank prints its sequence in lower case throughout: that is no soft mask.
-            writer.write(piece.upper(), tokens, headings)
+            writer.write(coded, headings)
             headings = []
 
 

@@ -216,8 +216,8 @@ class Genome:
         Views stay valid: what they need is mapped in again. Does nothing where the system has no such call.
         """
         for store in self._stores:
-            mapped = getattr(store.tokens.base, "_mmap", None)
-            if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+            mapped: object = store.tokens.base
+            if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
                 mapped.madvise(mmap.MADV_DONTNEED)
 
     def _find(self, name: str) -> tuple[TokenStore, int]:

@@ -23,6 +23,8 @@ import hashlib
 import itertools
 import json
 import logging
+import math
+import mmap
 import os
 import shutil
 import tempfile
@@ -128,15 +130,15 @@ def _noted_store(path: str, note: Path, cache: Path) -> TokenStore | None:
 
 
 def _build(source: Source, cache: Path) -> TokenStore:
+    _keep_freed_blocks()
+    blocks = source.blocks()
+    head = next(blocks, b"")  # its checksum is on the way while the folder is made
     stores = cache / "stores"
     stores.mkdir(parents=True, exist_ok=True)
     _sweep(stores)
     building = Path(tempfile.mkdtemp(prefix=_BUILDING, dir=stores))
-    _keep_freed_blocks()
     try:
         with StoreWriter(building, source=source.path) as writer:
-            blocks = source.blocks()
-            head = next(blocks, b"")
             read = read_genbank if looks_like_genbank(head) else read_fasta
             read(itertools.chain([head], blocks), writer, path=source.path)
             for _ in blocks:  # whatever the reader left unread belongs to the checksum
@@ -194,12 +196,12 @@ def load_store(folder: Path, *, source: str) -> TokenStore | None:
 
 
 def _mapped(path: Path, dtype: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
-    kind = np.dtype(dtype)
-    if path.stat().st_size != kind.itemsize * int(np.prod(shape)):
-        raise ValueError(f"{path}: wrong size")
-    if 0 in shape:
-        return np.empty(shape, dtype=kind)
-    return np.memmap(path, dtype=kind, mode="r", shape=shape).view(np.ndarray)
+    with path.open("rb") as file:
+        if os.fstat(file.fileno()).st_size != np.dtype(dtype).itemsize * math.prod(shape):
+            raise ValueError(f"{path}: wrong size")
+        if 0 in shape:
+            return np.empty(shape, dtype=dtype)
+        return np.ndarray(shape, dtype, buffer=mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
 def _folder(cache: Path, checksum: str) -> Path:

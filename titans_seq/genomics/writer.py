@@ -17,8 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from titans_seq.errors import InputFileError
-from titans_seq.genomics.alphabet import N_TOKEN, Tokens
+from titans_seq.genomics.alphabet import N_TOKEN
 from titans_seq.genomics.behind import Behind
+from titans_seq.genomics.letters import Coded
 
 INDEX: Final = "index.json"
 TOKENS: Final = "tokens.u8"
@@ -75,30 +76,30 @@ class StoreWriter:
         """Whether any contig has begun."""
         return bool(self._lines)
 
-    def write(self, letters: bytes, tokens: Tokens, headings: Sequence[Heading]) -> None:
-        """Take in one block: `tokens` are those of `letters`, all of them checked; `headings` in ascending order.
+    def write(self, coded: Coded, headings: Sequence[Heading]) -> None:
+        """Take in one block of letters, all of them checked; `headings` in ascending order.
 
         Raises
         ------
         InputFileError
             A contig name that occurred before, or a contig without a sequence.
         """
+        letters, tokens, others = coded.letters, coded.tokens, coded.others
         rows = self._open_rows(headings)
-        bounds = [0, *(heading.cut for heading in headings), len(letters)]
-        raw = np.frombuffer(letters, dtype=np.uint8)
-        flags = np.empty(raw.size, dtype=np.bool_)
+        bounds = [0, *(heading.cut for heading in headings), tokens.size]
         counts = np.zeros((len(bounds) - 1, 4), dtype=np.int64)
         counts[:, 0] = np.diff(bounds)
-        for base in (1, 2):
-            counts[:, 2] += _counts_between(np.equal(tokens, base, out=flags), bounds)
-        if tokens.max(initial=0) == N_TOKEN:
-            counts[:, 1] = _counts_between(np.equal(tokens, N_TOKEN, out=flags), bounds)
+        counts[:, 2] = _counts_between(coded.c_or_g(), bounds) if headings else coded.count_c_or_g()
+        if others.size:
+            flags = np.equal(tokens, N_TOKEN)
+            counts[:, 1] = _counts_between(flags, bounds)
             self._n_runs.add(flags, self._total)
-            self._letters += np.bincount(raw[flags] & np.uint8(0xDF), minlength=256)
+            self._letters += np.bincount(others & np.uint8(0xDF), minlength=256)
         else:
             self._n_runs.skip(self._total)
-        if raw.max(initial=0) >= ord("a"):
-            counts[:, 3] = _counts_between(np.greater_equal(raw, ord("a"), out=flags), bounds)
+        if letters.max(initial=0) >= ord("a"):
+            flags = np.greater_equal(letters, ord("a"))
+            counts[:, 3] = _counts_between(flags, bounds)
             self._soft_runs.add(flags, self._total)
         else:
             self._soft_runs.skip(self._total)
@@ -107,10 +108,7 @@ class StoreWriter:
         self._counts[rows] += counts
         self._refuse_empty(rows.start, rows.stop - 1)
         self._writing.put(tokens.data)
-        self._total += len(letters)
-        for u in (b"U", b"u"):
-            if u in letters:
-                self._letters[ord("U")] += letters.count(u)
+        self._total += tokens.size
 
     def finish(self, checksum: str) -> None:
         """Close the runs, write the contig table and the index.
