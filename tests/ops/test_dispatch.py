@@ -12,6 +12,8 @@ from titans_seq.errors import ConfigError, UnknownNameError
 from titans_seq.ops import MemoryRule, Structure, make_bias, make_gate
 from titans_seq.ops import dispatch as module
 from titans_seq.ops.dispatch import run_memory, why_not_triton
+from titans_seq.ops.native import library
+from titans_seq.ops.native.memory import refusal as native_refusal
 from titans_seq.ops.triton.limits import refusal, unproven
 
 CPU = torch.device("cpu")
@@ -32,10 +34,13 @@ def test_unknown_backend() -> None:
         call(inputs_for(rule, 5), rule, "trition")
 
 
-def test_auto_on_a_cpu_is_the_chunk_form() -> None:
-    rule = rule_of("mlp2", "l2", "l2", "momentum")
+@pytest.mark.parametrize("gate", ["l2", "kl"])
+def test_auto_on_a_cpu_is_compiled_where_it_can_be_and_else_the_chunk_form(gate: str) -> None:
+    rule = rule_of("mlp2", "l2", gate, "momentum")
     x = inputs_for(rule, 9)
-    assert call(x, rule, "auto").equal(call(x, rule, "chunkwise"))
+    compiled = native_refusal(rule, CPU) is None
+    assert compiled == (library() is not None and gate == "l2")
+    assert call(x, rule, "auto").equal(call(x, rule, "native" if compiled else "chunkwise"))
     torch.testing.assert_close(call(x, rule, "auto"), call(x, rule, "recurrent"))
 
 

@@ -56,9 +56,13 @@ def _device_line(name: str) -> str:
 def _kernels() -> str:
     import torch
 
+    from titans_seq.ops.native import load
+
     if _version("triton") == "not installed":
-        return "PyTorch; triton is not installed"
-    return "PyTorch and Triton" if torch.cuda.is_available() else "PyTorch; Triton needs a CUDA device"
+        triton = "not installed"
+    else:
+        triton = "ready" if torch.cuda.is_available() else "needs a CUDA device"
+    return f"PyTorch; compiled for the CPU: {load()[1]}; Triton: {triton}"
 
 
 def _cores() -> int:
@@ -95,5 +99,9 @@ def _notes() -> Iterator[str]:
             yield "There is an NVIDIA device, but this PyTorch was built without CUDA: install a CUDA build."
     if not torch.backends.mkl.is_available() and platform.machine() in ("x86_64", "AMD64"):
         yield "This PyTorch was built without MKL: matrix products on the CPU are slower than they need be."
+    from titans_seq.ops.native import library, load
+
+    if library() is None:
+        yield f"The CPU kernels are {load()[1]}; without them the memory is two to four times slower."
     if os.environ.get("TORCH_LOGS") or os.environ.get("CUDA_LAUNCH_BLOCKING") == "1":
         yield "TORCH_LOGS or CUDA_LAUNCH_BLOCKING is set: meant for finding faults, slow."

@@ -1,15 +1,18 @@
-"""Which implementation runs: `backend` = auto, recurrent, chunkwise or triton.
+"""Which implementation runs: `backend` = auto, recurrent, chunkwise, native or triton.
 
 =========  ==============================================  ==========================================================
-auto       on a CPU: chunkwise                             its products already are the processor's own library's
+auto       on a CPU, a linear gate, the l2 or dot-product  a chunk's work stays in the cache of one core: two to four
+           bias, compiled kernels built: native            times as fast as chunkwise (LOG.md)
+           on a CPU, any other: chunkwise                  right on every device
            on CUDA, a memory that `limits` knows to        one launch per pass instead of a dozen per chunk, and no
            fit: triton                                     activation of the hidden layer is kept
            on CUDA, any other: chunkwise, one log line     right on every device
 recurrent  the definition, one token at a time             for tests
+native     the C kernels, or an error that says why not
 triton     the kernels, or an error that says why not      also on a CPU under TRITON_INTERPRET=1, for tests
 =========  ==============================================  ==========================================================
 
-No row rests on a speed measured by us yet: `tests/benchmarks/gpu.py` times each against the others.
+The rows for CUDA rest on no speed measured by us yet: `tests/benchmarks/gpu.py` times each against the others.
 """
 
 from __future__ import annotations
@@ -24,12 +27,13 @@ from torch import Tensor
 
 from titans_seq.errors import ConfigError, unknown_name
 from titans_seq.ops.chunkwise import chunkwise_with_surprise
+from titans_seq.ops.native import memory as native
 from titans_seq.ops.recurrent import recurrent
 from titans_seq.ops.rule import Gates, MemoryRule, MemoryState
 from titans_seq.ops.triton.limits import PRODUCTS, refusal, unproven
 
 log = logging.getLogger(__name__)
-BACKENDS = ("auto", "recurrent", "chunkwise", "triton")
+BACKENDS = ("auto", "recurrent", "chunkwise", "native", "triton")
 
 
 def check_backend(backend: str) -> None:
@@ -71,7 +75,7 @@ def run_memory(
 
     Raises
     ------
-    UnknownNameError, and ConfigError with the reason where ``triton`` is asked for by name and cannot run.
+    UnknownNameError, and ConfigError with the reason where a backend asked for by name cannot run.
     """
     check_backend(backend)
     # `disable` pulls in the whole compiler (3 s, 150 MB), so it is asked for only where one is at work.
@@ -86,6 +90,13 @@ def _run(
     if backend == "recurrent":
         y, after = recurrent(q, k, v, gates, state, rule=rule, chunk_size=chunk_size)
         return y, None, after
+    if backend == "native" or (backend == "auto" and q.device.type == "cpu"):
+        reason = native.refusal(rule, q.device)
+        if reason is None:
+            return native.memory(q, k, v, gates, state, rule=rule, chunk_size=chunk_size)
+        if backend == "native":
+            raise ConfigError(f"backend 'native' cannot run this memory: {reason}; backend 'auto' runs it otherwise")
+        _tell(reason)
     if backend == "triton" or (backend == "auto" and q.is_cuda):
         kind = products if products in PRODUCTS else torch.float32
         reason = why_not_triton(rule, chunk_size, q.device, kind, state.weights.dtype)

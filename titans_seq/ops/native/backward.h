@@ -1,0 +1,222 @@
+/* One row, last chunk first. X and Y are the adjoints of A and S behind the chunk; what a chunk sends back to the
+ * state at its start is added to them once they were used. */
+
+/* h_bar of `read` for layer j, and its share of the adjoints of beta, f, G, and of the keys' inputs and errors. */
+static void NAMED(read_back_layer)(work_t *s, long n, long j, const REAL *flipped_A, REAL *const *S, REAL *h_bar) {
+    gates_t *g = &s->gates;
+    const long ld = s->ld[j], in = s->w[j], out = s->w[j + 1], ldC = s->ldC;
+    const REAL *h = s->h[j], *zq_bar = s->zq_bar[j];
+    NAMED(back)(s, n, j, zq_bar, flipped_A, s->scaled, SET);
+    for (long t = 0; t < n; t++) g->beta_bar[t] += NAMED(dot)(ld, s->scaled + t * ld, h + t * ld);
+    NAMED(weigh)(n, ld, s->scaled, g->beta + 1, h_bar);
+    if (s->parts == 2) {
+        NAMED(flip)(in, out, S[j], s->flipped);
+        NAMED(back)(s, n, j, zq_bar, s->flipped, s->scaled, SET);
+        for (long t = 0; t < n; t++) {
+            g->f_bar[t] += NAMED(dot)(ld, s->scaled + t * ld, h + t * ld);
+            NAMED(axpy)(ld, g->f[t + 1], s->scaled + t * ld, h_bar + t * ld);
+        }
+    }
+    NAMED(scores)(s, n, in, ld, h, s->a[j], s->P);
+    NAMED(scores)(s, n, out, s->ld[j + 1], zq_bar, s->d[j], s->Q);
+    for (long t = 0; t < n; t++)
+        for (long i = 0; i <= t; i++) g->G_bar[t * ldC + i] -= s->P[t * ldC + i] * s->Q[t * ldC + i];
+    NAMED(times_gates)(s, n, s->P, s->P);
+    NAMED(times_gates)(s, n, s->Q, s->Q);
+    NAMED(pack)(n, in, s->a[j], ld, s->packed);
+    NAMED(gemm)(n, in, n, s->Q, ldC, 1, s->packed, h_bar, ld, NR, SUBTRACT, LEFT_LOWER);
+    memset(s->a_bar[j], 0, n * ld * sizeof(REAL));
+    NAMED(pack)(n, in, h, ld, s->packed);
+    NAMED(gemm)(n, in, n, s->Q, 1, ldC, s->packed, s->a_bar[j], ld, NR, SUBTRACT, LEFT_UPPER);
+    memset(s->d_bar[j], 0, n * s->ld[j + 1] * sizeof(REAL));
+    NAMED(pack)(n, out, zq_bar, s->ld[j + 1], s->packed);
+    NAMED(gemm)(n, out, n, s->P, 1, ldC, s->packed, s->d_bar[j], s->ld[j + 1], NR, SUBTRACT, LEFT_UPPER);
+}
+
+static void NAMED(read_back)(work_t *s, long n, const REAL *y_bar, REAL *q_bar, REAL *const *flipped_A, REAL *const *S,
+                             REAL *const *zq) {
+    const struct chunk_call *c = s->c;
+    const long L = s->L, Dv = s->w[L], ldv = s->ld[L];
+    for (long j = 0; j + 1 < L; j++)
+        NAMED(activate)(c->activation, n * s->ld[j + 1], zq[j], s->h[j + 1], s->slope_q[j], NULL);
+    for (long t = 0; t < n; t++) {
+        REAL *bar = s->zq_bar[L - 1] + t * ldv;
+        if (!c->normalised) {
+            memcpy(bar, y_bar + t * Dv, Dv * sizeof(REAL));
+            continue;
+        }
+        REAL rstd = NAMED(layer_norm)(Dv, zq[L - 1] + t * ldv, s->other);
+        NAMED(layer_norm_back)(Dv, y_bar + t * Dv, s->other, rstd, bar);
+    }
+    for (long j = L - 1; j >= 0; j--) {
+        NAMED(read_back_layer)(s, n, j, flipped_A[j], S, s->other);
+        if (!j) continue;
+        for (long i = 0; i < n * s->ld[j]; i += VL)
+            STORE(s->zq_bar[j - 1] + i, LOAD(s->other + i) * LOAD(s->slope_q[j - 1] + i));
+    }
+    NAMED(gather)(n, s->w[0], s->ld[0], s->other, q_bar);
+    for (long i = 0; c->residual && i < n * Dv; i++) q_bar[i] += y_bar[i];
+    memset(s->other, 0, s->ld[0] * sizeof(REAL));
+}
+
+/* Through A <- keep A + push S - sum share0 d a^T and its like for S; X and Y become what the sums leave of them. */
+static void NAMED(write_back)(work_t *s, long n, REAL *const *A, REAL *const *S) {
+    gates_t *g = &s->gates;
+    const REAL keep = g->beta[n], fade = g->m[n], push = g->f[n];
+    const REAL *share[2] = {g->G + (n - 1) * g->ld, g->e + (n - 1) * g->ld};
+    REAL *share_bar[2] = {s->share0_bar, s->share1_bar};
+    memset(share_bar[0], 0, s->ldC * sizeof(REAL));
+    memset(share_bar[1], 0, s->ldC * sizeof(REAL));
+    for (long j = 0; j < s->L; j++) {
+        const long ld = s->ld[j + 1];
+        REAL *bars[2] = {s->X[j], s->Y[j]}, *X = s->X[j], *Y = s->Y[j];
+        for (long r = 0; r < s->parts; r++) {
+            NAMED(through)(s, n, j, s->a[j], bars[r], s->scaled, SET);
+            for (long t = 0; t < n; t++) {
+                share_bar[r][t] -= NAMED(dot)(ld, s->scaled + t * ld, s->d[j] + t * ld);
+                NAMED(axpy)(ld, -share[r][t], s->scaled + t * ld, s->d_bar[j] + t * ld);
+            }
+            NAMED(flip)(s->w[j], s->w[j + 1], bars[r], s->flipped);
+            NAMED(weigh)(n, ld, s->d[j], share[r], s->scaled);
+            NAMED(back)(s, n, j, s->scaled, s->flipped, s->a_bar[j], SUBTRACT);
+        }
+        g->beta_bar[n - 1] += NAMED(dot)(s->panel[j], X, A[j]);
+        if (s->parts == 2) {
+            g->f_bar[n - 1] += NAMED(dot)(s->panel[j], X, S[j]);
+            g->m_bar += NAMED(dot)(s->panel[j], Y, S[j]);
+        }
+        for (long i = 0; i < s->panel[j]; i += VL) {
+            vec old = LOAD(X + i);
+            STORE(X + i, keep * old);
+            if (s->parts == 2) STORE(Y + i, fade * LOAD(Y + i) + push * old);
+        }
+    }
+    NAMED(axpy)(s->ldC, 1, share_bar[0], g->G_bar + (n - 1) * g->ld);
+    memcpy(g->e_bar, share_bar[1], s->ldC * sizeof(REAL));
+}
+
+/* Through LayerNorm's derivative and the bias at the last layer: d_bar -> z_bar, and what k and v take of it. */
+static void NAMED(top_back)(work_t *s, long n, REAL *k_bar, REAL *v_bar) {
+    const struct chunk_call *c = s->c;
+    const long last = s->L - 1, Dv = s->w[s->L], ldv = s->ld[s->L];
+    REAL *e_bar = s->other, *r_bar = e_bar + ldv, *inner = r_bar + ldv, *room = inner + ldv;
+    for (long t = 0; t < n; t++) {
+        const REAL *top = s->d_bar[last] + t * ldv, *normal = s->normal + t * ldv, *gap = s->gap + t * ldv;
+        const REAL *error = s->error + t * ldv, *v = s->v + t * ldv;
+        REAL *z_bar = s->z_bar[last] + t * ldv, rstd = s->rstd[t];
+        if (c->normalised) NAMED(layer_norm_back)(Dv, top, normal, rstd, e_bar);
+        else memcpy(e_bar, top, Dv * sizeof(REAL));
+        NAMED(error_back)(c, Dv, gap, v, room, e_bar, r_bar, v_bar + t * Dv);
+        for (long i = 0; i < Dv; i++) v_bar[t * Dv + i] -= r_bar[i];
+        for (long i = 0; i < s->w[0]; i++) k_bar[t * s->w[0] + i] = c->residual ? r_bar[i] : 0;
+        if (!c->normalised) {
+            memcpy(z_bar, r_bar, Dv * sizeof(REAL));
+            continue;
+        }
+        const REAL along = -rstd * NAMED(sum_of)(Dv, error, normal) / Dv, share = NAMED(sum_of)(Dv, top, normal) / Dv;
+        const REAL scale = -rstd * NAMED(sum_of)(Dv, top, s->d[last] + t * ldv) / Dv;
+        for (long i = 0; i < Dv; i++) inner[i] = along * top[i] - share * rstd * error[i] + r_bar[i];
+        NAMED(layer_norm_back)(Dv, inner, normal, rstd, z_bar);
+        for (long i = 0; i < Dv; i++) z_bar[i] += scale * normal[i];
+    }
+    memset(s->other, 0, 4 * ldv * sizeof(REAL));
+}
+
+/* Through the keys' path, errors first; `anchor_bar` takes the adjoint of the weights at which surprises are taken. */
+static void NAMED(key_back)(work_t *s, long n, REAL *const *anchor, REAL *const *anchor_bar, REAL *k_bar, REAL *v_bar) {
+    const long L = s->L;
+    for (long j = 0; j + 1 < L; j++) {
+        for (long i = 0; i < n * s->ld[j + 1]; i += VL) {
+            vec bar = LOAD(s->d_bar[j] + i);
+            STORE(s->scaled + i, bar * LOAD(s->slope[j] + i));
+            STORE(s->z_bar[j] + i, bar * LOAD(s->t[j] + i) * LOAD(s->bend[j] + i));
+        }
+        NAMED(through)(s, n, j + 1, s->scaled, anchor[j + 1], s->d_bar[j + 1], ADD);
+        NAMED(pack)(n, s->w[j + 2], s->d[j + 1], s->ld[j + 2], s->packed);
+        NAMED(outer)(s, n, j + 1, s->scaled, s->packed, anchor_bar[j + 1], ADD);
+    }
+    NAMED(top_back)(s, n, k_bar, v_bar);
+    for (long j = L - 1; j >= 0; j--) {
+        NAMED(pack)(n, s->w[j + 1], s->z_bar[j], s->ld[j + 1], s->packed);
+        NAMED(outer)(s, n, j, s->a[j], s->packed, anchor_bar[j], ADD);
+        NAMED(back)(s, n, j, s->z_bar[j], s->flipped_anchor[j], s->a_bar[j], ADD);
+        for (long i = 0; j && i < n * s->ld[j]; i += VL)
+            STORE(s->z_bar[j - 1] + i, LOAD(s->z_bar[j - 1] + i) + LOAD(s->a_bar[j] + i) * LOAD(s->slope[j - 1] + i));
+    }
+    for (long t = 0; t < n; t++)
+        for (long i = 0; i < s->w[0]; i++) k_bar[t * s->w[0] + i] += s->a_bar[0][t * s->ld[0] + i];
+}
+
+/* What the reads send to the state at the chunk's start. */
+static void NAMED(state_back)(work_t *s, long n) {
+    for (long j = 0; j < s->L; j++) {
+        NAMED(pack)(n, s->w[j + 1], s->zq_bar[j], s->ld[j + 1], s->packed);
+        NAMED(weigh)(n, s->ld[j], s->h[j], s->gates.beta + 1, s->scaled);
+        NAMED(outer)(s, n, j, s->scaled, s->packed, s->X[j], ADD);
+        if (s->parts == 1) continue;
+        NAMED(weigh)(n, s->ld[j], s->h[j], s->gates.f + 1, s->scaled);
+        NAMED(outer)(s, n, j, s->scaled, s->packed, s->Y[j], ADD);
+    }
+}
+
+static void NAMED(backward_piece)(work_t *s, long row, int64_t at, long n, REAL *record) {
+    const struct chunk_call *c = s->c;
+    gates_t *g = &s->gates;
+    const long D = s->w[0], Dv = s->w[s->L], apart = at == 0 && c->anchor;
+    const int64_t place = row * c->tokens + at;
+    REAL *A[LAYERS], *S[LAYERS], *z[LAYERS], *zq[LAYERS];
+    NAMED(unpack_record)(s, record, A, S, z, zq);
+    NAMED(begin_piece)(s, row, at, n);
+    memset(g->G_bar, 0, n * g->ld * sizeof(REAL));
+    memset(g->beta_bar, 0, n * sizeof(REAL));
+    memset(g->f_bar, 0, n * sizeof(REAL));
+    g->m_bar = 0;
+    REAL *const *anchor = apart ? s->anchor : A;
+    NAMED(key_path)(s, n, anchor, z, 1);
+    NAMED(flip)(s->w[0], s->w[1], anchor[0], s->flipped_anchor[0]);
+    for (long j = 0; apart && j < s->L; j++) NAMED(flip)(s->w[j], s->w[j + 1], A[j], s->flipped_A[j]);
+    NAMED(read_back)(s, n, (const REAL *)c->y_bar + place * Dv, (REAL *)c->q_bar + place * D,
+                     apart ? s->flipped_A : s->flipped_anchor, S, zq);
+    NAMED(write_back)(s, n, A, S);
+    NAMED(key_back)(s, n, anchor, apart ? s->anchor_bar : s->X, (REAL *)c->k_bar + place * D,
+                    (REAL *)c->v_bar + place * Dv);
+    NAMED(state_back)(s, n);
+    const REAL *forget = c->forget, *momentum = c->momentum;
+    NAMED(gates_backward)(g, n, forget ? forget + place : NULL, momentum ? momentum + place : NULL,
+                          c->mask ? c->mask + row / c->heads * c->tokens + at : NULL, (REAL *)c->rate_bar + place,
+                          forget ? (REAL *)c->forget_bar + place : NULL,
+                          momentum ? (REAL *)c->momentum_bar + place : NULL);
+}
+
+static void NAMED(backward_row)(work_t *s, long row) {
+    const struct chunk_call *c = s->c;
+    const long pieces = NAMED(pieces)(c), parts = s->parts, size = s->size;
+    REAL *record = (REAL *)c->saved + (row + 1) * pieces * s->record;
+    for (long j = 0; j < s->L; j++) {
+        memset(s->X[j], 0, s->panel[j] * sizeof(REAL));
+        memset(s->Y[j], 0, s->panel[j] * sizeof(REAL));
+        memset(s->anchor_bar[j], 0, s->panel[j] * sizeof(REAL));
+    }
+    if (c->anchor) NAMED(from_flat)(s, (const REAL *)c->anchor + row * size, s->anchor);
+    if (c->end_bar) {
+        NAMED(from_flat)(s, (const REAL *)c->end_bar + row * parts * size, s->X);
+        if (parts == 2) NAMED(from_flat)(s, (const REAL *)c->end_bar + (row * parts + 1) * size, s->Y);
+    }
+    int64_t end = c->tokens, border_seen = 0;
+    while (end > 0) {
+        int64_t first = (c->offset + end - 1) / c->chunk * c->chunk - c->offset, at = first > 0 ? first : 0;
+        if (!border_seen && (c->offset + end) % c->chunk == 0) {
+            border_seen = 1;
+            if (c->last_anchor_bar) {
+                NAMED(from_flat)(s, (const REAL *)c->last_anchor_bar + row * size, s->A);
+                for (long j = 0; j < s->L; j++) NAMED(axpy)(s->panel[j], 1, s->A[j], s->X[j]);
+            }
+        }
+        record -= s->record;
+        NAMED(backward_piece)(s, row, at, end - at, record);
+        end = at;
+    }
+    NAMED(to_flat)(s, s->X, (REAL *)c->start_bar + row * parts * size);
+    if (parts == 2) NAMED(to_flat)(s, s->Y, (REAL *)c->start_bar + (row * parts + 1) * size);
+    if (c->anchor) NAMED(to_flat)(s, s->anchor_bar, (REAL *)c->anchor_bar + row * size);
+}
