@@ -11,7 +11,7 @@ Cost: one pass of the model; about 25 bytes of RAM for each base of the longest 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import exp
 from pathlib import Path
@@ -23,16 +23,17 @@ from titans_seq import __version__
 from titans_seq.config.sections import RunSection
 from titans_seq.errors import ConfigError, OutputError, unknown_name
 from titans_seq.files import write_text
-from titans_seq.genomics import Genome, open_genome
+from titans_seq.genomics import Genome, Stretch, open_genome
 from titans_seq.genomics.gene_decoder import Gene
-from titans_seq.genomics.gff_writer import Prediction, bed_text, gff3_text
+from titans_seq.genomics.gff_writer import Prediction, bed_text, gff3_text, numbered
 from titans_seq.genomics.open_frames import genetic_code
 from titans_seq.genomics.shards import Shard
+from titans_seq.genomics.track_parts import part_of
 from titans_seq.genomics.tracks import BEDGRAPH, BIGWIG, BinMeans, check_track, write_track
 from titans_seq.streaming.regions import RegionsModel, open_regions_model
 from titans_seq.tasks.base_labels import BaseLabelsState
 from titans_seq.tasks.gene_calls import ContigScores, GeneCaller, runs_of_class
-from titans_seq.tasks.label_scan import read_ahead, scan
+from titans_seq.tasks.label_scan import BlockScores, read_ahead, scan
 from titans_seq.tasks.self_training import fit_to_genome
 from titans_seq.training.runtime import choose_runtime
 
@@ -55,6 +56,8 @@ class AnnotateJob:
     bin_size: int
     adapt: int
     read_first: bool
+    own: Mapping[str, tuple[int, int]]
+    """Of each contig, the bases that are written here."""
 
 
 def prepare(
@@ -87,7 +90,9 @@ def prepare(
     read_first
         Let the memory stream the whole genome before anything is annotated.
     chroms, shard
-        These contigs alone; ``i/n``, a part of them. `adapt` and `read_first` then know no others.
+        These contigs alone; ``i/n``, a part of them. `adapt` and `read_first` then know no others. Where shards are
+        more than contigs, a contig is cut: each of its shards reads it whole, since genes are decoded over the whole
+        of it, and writes the features that begin in its part; a track is read to the end of the part.
     """
     part = Shard.choose(shard)
     out = part.part_of(out)
@@ -114,9 +119,14 @@ def prepare(
     elif table is not None or min_length is not None or adapt:
         raise ConfigError(f"{model}: this model calls no genes, so --table, --min-length and --adapt mean nothing")
     read = open_genome(genome)
-    names = part.contigs({name: read.contig(name).length for name in dict.fromkeys(chroms) or read.names})
-    read = read if len(names) == len(read) else read.only(names)
-    return AnnotateJob(read, opened, caller, out, chosen, strand, bin_size, adapt, read_first)
+    named = tuple(read.contig(name).name for name in dict.fromkeys(chroms)) or read.names
+    own = {}
+    for number, portion in part.portions([read.contig(name).length for name in named]).items():
+        contig = read.contig(named[number])
+        (one,) = part_of([Stretch(contig.name, 0, contig.length)], portion, size=bin_size)
+        own[contig.name] = (one.start, one.end)
+    read = read if len(own) == len(read) else read.only(tuple(own))
+    return AnnotateJob(read, opened, caller, out, chosen, strand, bin_size, adapt, read_first, own)
 
 
 def run(job: AnnotateJob, *, watch: Watch = lambda stage, done, total, note: None) -> dict[str, int]:
@@ -133,7 +143,10 @@ def run(job: AnnotateJob, *, watch: Watch = lambda stage, done, total, note: Non
         caller = adapted(job, caller, [(tokens, scores) for _, tokens, scores in kept])
         contigs = iter(kept)
     found = [
-        prediction for name, tokens, scores in contigs for prediction in features(job, caller, name, tokens, scores)
+        prediction
+        for name, tokens, scores in contigs
+        for prediction in features(job, caller, name, tokens, scores)
+        if job.own[name][0] <= prediction.start < job.own[name][1]
     ]
     lengths = {contig.name: contig.length for contig in job.genome.contigs}
     code = caller.code.table if caller is not None else 1
@@ -158,14 +171,24 @@ def stream_all(job: AnnotateJob, watch: Watch) -> BaseLabelsState | None:
 def read_contigs(
     job: AnnotateJob, state: BaseLabelsState | None, watch: Watch
 ) -> Iterator[tuple[str, NDArray[np.uint8], ContigScores]]:
-    """Name, bases and scores of each contig; the memory begins each with `state`."""
+    """Name, bases and scores of each contig, for a track no further than needed; the memory begins with `state`."""
     done = 0
+    table = job.out.name.lower().endswith(TABLES)
     for contig in job.genome.contigs:
-        tokens = job.genome.tokens(contig.name)
+        tokens, last = job.genome.tokens(contig.name), job.own[contig.name][1]
         blocks = scan(job.model.task, tokens, length=job.model.config.blocks.length, state=state)
+        if not table:
+            blocks = _until(blocks, last)
         yield contig.name, tokens, ContigScores.gather(blocks, length=contig.length, n_states=job.model.task.n_states)
         done += contig.length
         watch("annotating", done, job.genome.total, contig.name)
+
+
+def _until(blocks: Iterable[BlockScores], end: int) -> Iterator[BlockScores]:
+    for block in blocks:
+        yield block
+        if block.start + block.sites.shape[1] >= end:
+            return
 
 
 def adapted(
@@ -190,7 +213,7 @@ def features(
         decoded = caller is not None and kind == job.model.scheme.framed
         genes = caller.genes(tokens, scores) if caller and decoded else runs_of_class(scores, job.model.scheme, kind)
         found += [_prediction(name, kind, gene, decoded=decoded) for gene in genes]
-    return found
+    return numbered(found)
 
 
 def track(job: AnnotateJob, state: BaseLabelsState | None, watch: Watch) -> Iterator[tuple[str, NDArray[np.float32]]]:
@@ -198,9 +221,10 @@ def track(job: AnnotateJob, state: BaseLabelsState | None, watch: Watch) -> Iter
     scheme, kind = job.model.scheme, job.classes[0]
     first = scheme.first_state(kind)
     for name, tokens, scores in read_contigs(job, state, watch):
-        p = scores.probability(range(first, first + (3 if kind in scheme.frames else 1)))
+        start, end = job.own[name]
+        p = scores.part(start, end).probability(range(first, first + (3 if kind in scheme.frames else 1)))
         means = BinMeans(tokens.size, size=job.bin_size)
-        means.add(0, p[0] if job.strand == "+" else p[1] if job.strand == "-" else p.max(0))
+        means.add(start, p[0] if job.strand == "+" else p[1] if job.strand == "-" else p.max(0))
         yield name, means.means()
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -86,19 +86,18 @@ def run(
     layer = layer_number(options.layer, blocks=len(opened.task.encoder.blocks))
     reading = Reading(options.strand, parse_context(options.context), options.gap_reset)
     genome = open_genomes(genomes, progress=_reading(watch))
-    if not shard.whole:
-        options = replace(options, chroms=shard.contigs(chosen_lengths(genome, options.chroms)))
-    job = Embedding(opened, genome, choose_regions(genome, options), reading, options.pool, layer)
+    whole = Embedding(opened, genome, choose_regions(genome, options), reading, options.pool, layer)
+    job = whole.share(shard)
     threads = options.threads or available_cores()
     announce(job, threads=threads)
-    work = WorkFolder(out, job=described(job), slots=job.slots, regions=len(job.regions), width=job.width)
+    work = WorkFolder(out, job=described(job, shard), slots=job.slots, regions=len(job.mine), width=job.width)
     try:
         embed(job, work, threads=threads, watch=watch)
         write_embeddings(out, table_of(job, work))
     finally:
         work.close()
     work.remove()
-    return {"out": str(out), "regions": len(job.regions), "width": job.width, "bases": job.tokens}
+    return {"out": str(out), "regions": len(job.mine), "width": job.width, "bases": job.tokens}
 
 
 def check_out(out: Path) -> None:
@@ -110,13 +109,6 @@ def check_out(out: Path) -> None:
         raise OutputError(f"{out}: is a folder")
     if not os.access(folder, os.W_OK):
         raise OutputError(f"{out}: cannot be written (no permission in {folder})")
-
-
-def chosen_lengths(genome: Genome, chroms: Sequence[str]) -> dict[str, int]:
-    """Lengths of the contigs that are asked for, all of them where none is named."""
-    return {name: genome.contig(name).length for name in dict.fromkeys(chroms)} or {
-        contig.name: contig.length for contig in genome.contigs
-    }
 
 
 def choose_regions(genome: Genome, options: EmbedOptions) -> Intervals:
@@ -154,12 +146,13 @@ def announce(job: Embedding, *, threads: int) -> None:
         )  # fmt: skip
 
 
-def described(job: Embedding) -> dict[str, Any]:
+def described(job: Embedding, shard: Shard) -> dict[str, Any]:
     """All that the result depends on: a work folder of another job is not gone on with."""
     return {
-        "format": "titans-seq embedding 1", "version": __version__, "model": model_hash(job.model.task),
+        "format": "titans-seq embedding 2", "version": __version__, "model": model_hash(job.model.task),
         "genome": job.genome.checksum, "regions": job.regions.checksum(), "reading": asdict(job.reading),
         "pool": job.pool, "layer": job.layer, "device": job.device.type,
+        "shard": [shard.number, shard.count],
     }  # fmt: skip
 
 
@@ -173,9 +166,10 @@ def table_of(job: Embedding, work: WorkFolder) -> EmbeddingTable:
         second = work.rows(1, start, stop)
         return np.maximum(first, second) if job.pool == "max" else (first + second) / 2
 
+    regions = job.regions if job.rows is None else job.regions.take(job.rows)
     fixed = {"+": "+", "-": "-", "both": "."}.get(job.reading.strand)
-    strands = np.where(job.regions.strand < 0, "-", "+") if fixed is None else np.full(len(job.regions), fixed)
-    return EmbeddingTable(job.regions, job.genome.names, strands, rows, job.width)
+    strands = np.where(regions.strand < 0, "-", "+") if fixed is None else np.full(len(regions), fixed)
+    return EmbeddingTable(regions, job.genome.names, strands, rows, job.width)
 
 
 def _reading(watch: Watch) -> Callable[[int, int | None], None]:

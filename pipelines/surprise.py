@@ -15,16 +15,18 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from math import lcm
 from pathlib import Path
 from typing import Any
 
 from titans_seq.config.sections import RunSection
 from titans_seq.errors import ConfigError, unknown_name
-from titans_seq.genomics import Genome, open_genome
+from titans_seq.genomics import Genome, Stretch, open_genome
 from titans_seq.genomics.shards import Shard
-from titans_seq.genomics.track_parts import TrackParts, group_contigs
+from titans_seq.genomics.track_parts import TrackParts, cut_contigs, part_of
 from titans_seq.genomics.tracks import BinMeans, Values, check_track, write_track
 from titans_seq.streaming import (
     DnaModel,
@@ -63,19 +65,31 @@ class SurpriseJob:
     strands: tuple[str, ...]
     context: int | None
     gap_reset: int
+    shard: Shard
 
     @property
-    def sizes(self) -> dict[str, int]:
-        """Length of every contig of the track."""
-        return {name: self.genome.contig(name).length for name in self.contigs}
+    def groups(self) -> list[tuple[list[Stretch], list[Stretch]]]:
+        """What is read together, and of each stretch the part that this shard writes."""
+        sizes = {name: self.genome.contig(name).length for name in self.contigs}
+        every = None
+        if self.context is not None:
+            # Blocks and bins end where a stretch does; the other strand's blocks do not, and are read twice there.
+            least = lcm(self.context, self.size)
+            every = least * -(-max(GROUP, 8 * self.context) // least)
+        groups = cut_contigs(sizes, every=every, at_least=GROUP)
+        portions = self.shard.portions([sum(map(len, group)) for group in groups])
+        shares = [(groups[number], part_of(groups[number], portion, size=self.size))
+                  for number, portion in portions.items()]  # fmt: skip
+        return [share for share in shares if any(map(len, share[1]))]
 
     def key(self) -> dict[str, Any]:
         """All that the numbers follow from."""
         device = next(self.model.task.parameters()).device.type
         return {
-            "version": 1, "genome": self.genome.checksum, "model": model_hash(self.model.task), "device": device,
+            "version": 2, "genome": self.genome.checksum, "model": model_hash(self.model.task), "device": device,
             "contigs": self.contigs, "what": self.what, "size": self.size, "strands": self.strands,
             "context": self.context, "gap_reset": self.gap_reset, "group": GROUP, "rows": ROWS,
+            "shard": [self.shard.number, self.shard.count],
         }  # fmt: skip
 
 
@@ -111,25 +125,26 @@ def prepare(
         raise ConfigError(f"{model}: this model has no memory, so there is no {what}; --what loss needs none")
     found = open_genome(genome, progress=lambda done, total: watch("reading", done, total or max(done, 1), ""))
     contigs = tuple(found.contig(name).name for name in dict.fromkeys(chroms)) or found.names
-    contigs = part.contigs({name: found.contig(name).length for name in contigs})
     strands = ("+", "-") if strand == "both" else (strand,)
-    return SurpriseJob(found, opened, out, contigs, what, size, strands, bases, gap_reset)
+    job = SurpriseJob(found, opened, out, contigs, what, size, strands, bases, gap_reset, part)
+    if not job.groups:
+        raise ConfigError(f"shard {part.number} of {part.count} has no bin of {size} bases to write; take fewer shards")
+    return job
 
 
 def run(job: SurpriseJob, *, watch: Watch = lambda stage, done, total, note: None) -> int:
     """Read the genome and write the track; gives the number of bins written."""
-    sizes = job.sizes
-    groups = group_contigs(sizes, at_least=GROUP)
-    parts = TrackParts(job.out, sizes, groups, size=job.size, key=job.key())
-    finished = sum(parts.done(number) for number in range(len(groups)))
-    if finished:
-        _log.info("going on: %d of %d parts were finished before", finished, len(groups))
+    groups = job.groups
+    own = [[one for one in part if len(one)] for _, part in groups]
+    sizes = {one.contig: job.genome.contig(one.contig).length for part in own for one in part}
+    parts = TrackParts(job.out, sizes, own, size=job.size, key=job.key())
     todo = [number for number in range(len(groups)) if not parts.done(number)]
+    if len(todo) < len(groups):
+        _log.info("going on: %d of %d parts were finished before", len(groups) - len(todo), len(groups))
     passes = len(job.strands) * (2 if job.what == "gain" else 1)
-    total = passes * sum(sizes[name] for number in todo for name in groups[number])
-    count = _counter(total, watch)
+    count = _counter(passes * sum(len(one) for number in todo for one in own[number]), watch)
     for number in todo:
-        parts.save(number, _group_means(job, groups[number], count))
+        parts.save(number, _group_means(job, *groups[number], count))
     watch("writing", 0, 1, job.out.name)
     bins = write_track(job.out, sizes, parts.means(), size=job.size)
     parts.remove()
@@ -137,36 +152,46 @@ def run(job: SurpriseJob, *, watch: Watch = lambda stage, done, total, note: Non
     return bins
 
 
-def _group_means(job: SurpriseJob, names: Sequence[str], count: Callable[[int], None]) -> list[Values]:
-    """Means of the bins of some contigs; for ``gain``, of the memory begun afresh minus carried."""
-    ways = [(name, strand) for name in names for strand in job.strands]
-    carried = [
-        one
-        for name, strand in ways
-        for one in in_blocks(job.genome, name, context=job.context, strand=strand, gap_reset=job.gap_reset)
-    ]
-    means = _read(job, carried, names, count)
+def _group_means(
+    job: SurpriseJob, stretches: Sequence[Stretch], own: Sequence[Stretch], count: Callable[[int], None]
+) -> list[Values]:
+    """Means of the bins of our part of some stretches; for ``gain``, of the memory begun afresh minus carried."""
+    carried = _read(job, stretches, own, partial(in_blocks, context=job.context), count)
     if job.what != "gain":
-        return means
-    windows = job.model.config.evaluation
-    short = [
-        one
-        for name, strand in ways
-        for one in in_windows(
-            job.genome, name, window=windows.window, lead_in=windows.lead_in, strand=strand, gap_reset=job.gap_reset
-        )
-    ]
-    return [afresh - held for afresh, held in zip(_read(job, short, names, count), means, strict=True)]
+        return carried
+    settings = job.model.config.evaluation
+    windows = partial(in_windows, window=settings.window, lead_in=settings.lead_in)
+    return [afresh - held for afresh, held in zip(_read(job, stretches, own, windows, count), carried, strict=True)]
 
 
 def _read(
-    job: SurpriseJob, passages: Sequence[Passage], names: Sequence[str], count: Callable[[int], None]
+    job: SurpriseJob,
+    stretches: Sequence[Stretch],
+    own: Sequence[Stretch],
+    cut: Callable[..., Iterator[Passage]],
+    count: Callable[[int], None],
 ) -> list[Values]:
-    held = {name: BinMeans(job.genome.contig(name).length, size=job.size) for name in names}
-    record = needs_record(job.what)
-    for part in read_passages(job.model, job.genome, passages, rows=ROWS, layer=None, record=record):
-        held[part.contig].add(part.start, numbers(part, job.what))
-        count(part.end - part.start)
+    """Read the stretches as every shard would, until all of our part was read."""
+    passages, places = [], []
+    for place, (whole, part) in enumerate(zip(stretches, own, strict=True)):
+        for strand in job.strands:
+            within = (whole.start, whole.end)
+            for one in cut(job.genome, whole.contig, strand=strand, gap_reset=job.gap_reset, within=within):
+                passages.append(one.only(part.start, part.end))
+                places.append(place)
+    held = {place: BinMeans(len(part), size=job.size) for place, part in enumerate(own) if len(part)}
+    left = sum(one.wanted for one in passages)
+    if left:
+        record = needs_record(job.what)
+        for read in read_passages(job.model, job.genome, passages, rows=ROWS, layer=None, record=record):
+            bases = read.end - read.start
+            if bases:
+                place = places[read.number]
+                held[place].add(read.start - own[place].start, numbers(read, job.what))
+                count(bases)
+                left -= bases
+            if not left:
+                break
     return [bins.means() for bins in held.values()]
 
 

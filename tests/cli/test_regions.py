@@ -85,6 +85,15 @@ def test_from_an_annotated_genome_to_the_annotation_of_another(
     values = [float(line.split("\t")[3]) for line in track.read_text().splitlines()]
     assert 0 <= min(values) <= max(values) <= 1
 
+    for whole, words_of in ((out, []), (track, ["--bin", "50", "--read-first"])):  # one contig, cut in three
+        texts = []
+        for shard in ("1/3", "2/3", "3/3"):
+            assert ask("annotate", genome, "--model", run, "-o", whole, "--shard", shard, *words_of).code == 0
+            texts.append(whole.with_name(f"{whole.stem}.{shard[0]}-of-3{whole.suffix}").read_text())
+        head = "".join(line for line in texts[0].splitlines(keepends=True) if line.startswith("#"))
+        assert all(text.startswith(head) and text != head for text in texts)
+        assert head + "".join(text.removeprefix(head) for text in texts) == whole.read_text()
+
     again = ask("train-regions", "--resume", "--out", run)
     assert again.code == 0
     assert again.out == trained.out

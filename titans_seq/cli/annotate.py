@@ -22,7 +22,7 @@ import click
               help="Rounds of fitting codon counts to this genome's own genes; 2 for another species.")  # fmt: skip
 @click.option("--read-first", is_flag=True, help="Let the memory read the whole genome before it annotates.")
 @click.option("--chroms", metavar="A,B", default="", help="These contigs only.")
-@click.option("--shard", metavar="I/N", help="Part I of N, by contigs; written to NAME.I-of-N.SUFFIX.")
+@click.option("--shard", metavar="I/N", help="Part I of N, written to NAME.I-of-N.SUFFIX; see below.")
 @click.option("--threads", type=click.IntRange(1), help="Threads of the CPU.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, mps, cuda, cuda:1 ...")
 @click.pass_context
@@ -31,6 +31,12 @@ def command(ctx: click.Context, genome: str, model: Path, out: Path, classes: st
 
     GFF3 holds a gene and a CDS for each gene, partial ones marked, and one row for every other feature; it counts from
     1, BED and tracks from 0. A track is the probability of one class.
+
+    --shard 1/8 ... 8/8, or torchrun --nproc-per-node 8 -m titans_seq annotate ...: eight parts that together are what
+    one process writes. Contigs are divided by length. Where shards are more than contigs, a contig is cut: each of its
+    shards reads all of it, since its genes are decoded together, and writes the features that begin in its part (of a
+    track, the part itself, and it reads no further): exact, but no faster. --adapt and --read-first see a shard's own
+    contigs alone.
 
     \b
     titans-seq annotate genome.fa.gz --model runs/ecoli-regions-small -o genes.gff3

@@ -23,7 +23,7 @@ import click
 @click.option("--chroms", metavar="A,B", help="Only these sequences.")
 @click.option("--gap-reset", type=click.IntRange(0), default=10_000, show_default=True,
               help="The memory begins anew behind a longer run of N.")  # fmt: skip
-@click.option("--shard", metavar="I/N", help="Part I of N, by contigs; written to NAME.I-of-N.SUFFIX.")
+@click.option("--shard", metavar="I/N", help="Part I of N, written to NAME.I-of-N.SUFFIX; see below.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, mps, cuda, cuda:1 ...")
 @click.option("--threads", type=click.IntRange(1), help="Of the CPU.  [default: all]")
 @click.pass_context
@@ -44,6 +44,12 @@ def command(
     --context 0       a region's first base has nothing before it
     --context 10k     at least 10,000 and less than 20,000 bases before it (all, near the start); costs two passes
     --context contig  all of its sequence before it
+
+    --shard 1/8 ... 8/8, on as many machines, or torchrun --nproc-per-node 8 -m titans_seq embed ...: eight parts that
+    together are what one process writes, number for number. A shard reads what is its own: sequences, or stretches of
+    one where the context is a number. Where a sequence must be cut although all of it is context, and where shards are
+    more than pieces of 262,144 bases, a later shard also reads, from the start, what comes before its part: exact, but
+    the last one is no faster than one process. There, a number as context is what makes shards worth having.
     """
     from importlib import import_module
 

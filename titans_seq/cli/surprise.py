@@ -21,7 +21,7 @@ import click
 @click.option("--chroms", metavar="A,B", default="", help="These contigs only.")
 @click.option("--gap-reset", type=click.IntRange(min=0), default=10_000, show_default=True,
               help="A longer run of N begins the memory anew.")  # fmt: skip
-@click.option("--shard", metavar="I/N", help="Part I of N, by contigs; written to NAME.I-of-N.SUFFIX.")
+@click.option("--shard", metavar="I/N", help="Part I of N, written to NAME.I-of-N.SUFFIX; see below.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, mps, cuda, cuda:1 ...")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of the CPU.")
 @click.pass_context
@@ -35,6 +35,11 @@ def command(ctx: click.Context, genome: str, chroms: str, **options: Any) -> Non
     forget    share of the memory that each base made it forget
     gain      bits saved by the memory carried from the contig's start, against one begun afresh
               in every window: what this chromosome taught the model
+
+    --shard 1/8 ... 8/8, on as many machines, or torchrun --nproc-per-node 8 -m titans_seq surprise ...: eight parts
+    that together are what one process writes, number for number. A shard reads contigs of its own, or stretches of a
+    contig where the context is a number. Where a contig must be cut although all of it is context, a later shard
+    also reads, from the start, what comes before its part (on --strand - what comes behind it): exact, but no faster.
 
     A run that was killed goes on, with the same command, behind the contigs that were finished.
 

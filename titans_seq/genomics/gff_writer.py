@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -32,6 +32,9 @@ class Prediction:
         It runs off the sequence at that side: the row says ``partial=true`` and which side.
     notes
         More attributes, in order.
+    number
+        Among the features of its contig, from 1; see `numbered`. It and the contig are its name, which is then the same
+        in a file of the whole genome and in one of a part.
     """
 
     contig: str
@@ -43,6 +46,7 @@ class Prediction:
     open_left: bool = False
     open_right: bool = False
     notes: Mapping[str, str] = field(default_factory=dict)
+    number: int = 0
 
     def __post_init__(self) -> None:
         if not 0 <= self.start < self.end or self.strand not in _SIGNS:
@@ -56,6 +60,12 @@ class Prediction:
         """
         opened = self.open_left if self.strand > 0 else self.open_right
         return (self.end - self.start) % 3 if opened else 0
+
+
+def numbered(predictions: Iterable[Prediction]) -> list[Prediction]:
+    """Sort the features of one contig by place and number them from 1; numbers that they have are kept."""
+    found = sorted(predictions, key=lambda p: (p.start, -p.end))
+    return [replace(p, number=p.number or number) for number, p in enumerate(found, start=1)]
 
 
 def write_gff3(
@@ -83,39 +93,41 @@ def gff3_text(predictions: Iterable[Prediction], lengths: Mapping[str, int], *, 
         if prediction.end > lengths[prediction.contig]:
             raise RangeError(f"{prediction} ends beyond its contig of {lengths[prediction.contig]} bases")
         by_contig[prediction.contig].append(prediction)
-    number = 0
     for name, found in by_contig.items():
         lines.append(f"##sequence-region {_seqid(name)} 1 {lengths[name]}")
-        for prediction in sorted(found, key=lambda p: (p.start, -p.end)):
-            number += 1
-            lines += _rows(prediction, number, source, table)
+        for prediction in numbered(found):
+            lines += _rows(prediction, source, table)
     return "\n".join(lines) + "\n"
 
 
 def bed_text(predictions: Sequence[Prediction]) -> str:
-    """BED6: score is 1000 times the probability; the name is the type and a number."""
-    rows = sorted(enumerate(predictions, start=1), key=lambda item: (item[1].contig, item[1].start))
+    """BED6: score is 1000 times the probability; the name is the type and the number within the contig."""
+    by_contig: dict[str, list[Prediction]] = {}
+    for p in predictions:
+        by_contig.setdefault(p.contig, []).append(p)
     return "".join(
-        f"{p.contig}\t{p.start}\t{p.end}\t{p.kind}_{number}\t{round(1000 * p.score)}\t{_SIGNS[p.strand]}\n"
-        for number, p in rows
+        f"{p.contig}\t{p.start}\t{p.end}\t{p.kind}_{p.number}\t{round(1000 * p.score)}\t{_SIGNS[p.strand]}\n"
+        for contig in sorted(by_contig)
+        for p in numbered(by_contig[contig])
     )
 
 
-def _rows(prediction: Prediction, number: int, source: str, table: int) -> list[str]:
-    name = f"{prediction.kind}_{number:05d}"
+def _rows(prediction: Prediction, source: str, table: int) -> list[str]:
+    number = f"{prediction.contig}_{prediction.number:05d}"
+    name = f"{prediction.kind}_{number}"
     notes = dict(prediction.notes)
     sides = [side for side, flag in (("left", prediction.open_left), ("right", prediction.open_right)) if flag]
     if sides:
         notes |= {"partial": "true", "open": ",".join(sides)}
     if prediction.kind != "CDS":
         return [_row(prediction, prediction.kind, ".", source, {"ID": name, **notes})]
-    gene = f"gene_{number:05d}"
+    gene = f"gene_{number}"
     partial = {key: value for key, value in notes.items() if key in ("partial", "open")}
     return [
         _row(prediction, "gene", ".", source, {"ID": gene, **partial}),
         _row(
             prediction, "CDS", str(prediction.phase), source,
-            {"ID": f"CDS_{number:05d}", "Parent": gene, **notes, "transl_table": str(table)},
+            {"ID": name, "Parent": gene, **notes, "transl_table": str(table)},
         ),
     ]  # fmt: skip
 

@@ -1,18 +1,25 @@
-"""Divide contigs among processes by length, the same way on every machine.
+"""Divide the pieces of a job among processes by length, the same way on every machine.
 
-Each contig, the longest first, goes to the shard that has the fewest bases so far (Graham's rule: the fullest shard
-holds at most 4/3 of what the best division would give it).
+A piece is what one process reads together: a contig, a stretch of one, or a number of them. Which pieces there are
+follows from the job alone, never from the number of shards, so each is read in one way whoever reads it.
+
+Each piece, the longest first, goes to the shard that has the fewest bases so far (Graham's rule: the fullest shard
+holds at most 4/3 of what the best division would give it). Where there are more shards than pieces, the longest pieces
+are shared: each of its shards gives one part of what comes out of it.
 """
 
 from __future__ import annotations
 
 import heapq
 import os
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from titans_seq.errors import ConfigError
+
+Portion = tuple[int, int]
+"""Part ``number`` of ``count`` of a piece, counted from 0; (0, 1) is all of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,26 +60,48 @@ class Shard:
 
     def part_of(self, out: Path) -> Path:
         """The file of this shard; ``name.*-of-n.suffix`` finds all of them."""
-        return out if self.whole else out.with_name(f"{out.stem}.{self.number}-of-{self.count}{out.suffix}")
+        if self.whole:
+            return out
+        suffix = "".join(out.suffixes[-2:]) if out.suffix == ".gz" else out.suffix
+        return out.with_name(f"{out.name.removesuffix(suffix)}.{self.number}-of-{self.count}{suffix}")
 
-    def contigs(self, lengths: Mapping[str, int]) -> tuple[str, ...]:
-        """Choose the contigs of this shard, in the order of ``lengths``.
+    def portions(self, sizes: Sequence[int]) -> dict[int, Portion]:
+        """Choose the pieces of this shard, by number, and which part of each is its own.
 
-        Raises
-        ------
-        ConfigError
-            For more shards than contigs.
-
-        >>> [Shard(i, 2).contigs({"a": 5, "b": 4, "c": 3, "d": 1}) for i in (1, 2)]
-        [('a', 'd'), ('b', 'c')]
+        >>> [Shard(i, 2).portions([5, 4, 3, 1]) for i in (1, 2)]
+        [{0: (0, 1), 3: (0, 1)}, {1: (0, 1), 2: (0, 1)}]
+        >>> [Shard(i, 3).portions([5, 2]) for i in (1, 2, 3)]
+        [{0: (0, 2)}, {0: (1, 2)}, {1: (0, 1)}]
         """
-        if self.count > max(1, len(lengths)):
-            raise ConfigError(f"{self.count} shards for {len(lengths)} contigs; expected no more shards than contigs")
+        if self.count > len(sizes):
+            return self._part_of_a_piece(sizes)
         loads = [(0, number) for number in range(1, self.count + 1)]
         mine = set()
-        for name in sorted(lengths, key=lambda name: (-lengths[name], name)):
+        for piece in sorted(range(len(sizes)), key=lambda piece: (-sizes[piece], piece)):
             load, number = heapq.heappop(loads)
-            heapq.heappush(loads, (load + lengths[name], number))
+            heapq.heappush(loads, (load + max(1, sizes[piece]), number))
             if number == self.number:
-                mine.add(name)
-        return tuple(name for name in lengths if name in mine)
+                mine.add(piece)
+        return dict.fromkeys(sorted(mine), (0, 1))
+
+    def _part_of_a_piece(self, sizes: Sequence[int]) -> dict[int, Portion]:
+        """Give every piece a shard, and each further shard to the piece whose parts are the longest."""
+        counts = [1] * len(sizes)
+        parts = [(float(-size), piece) for piece, size in enumerate(sizes)]
+        heapq.heapify(parts)
+        for _ in range(self.count - len(sizes) if sizes else 0):
+            _, piece = heapq.heappop(parts)
+            counts[piece] += 1
+            heapq.heappush(parts, (-sizes[piece] / counts[piece], piece))
+        before = 0
+        for piece, count in enumerate(counts):
+            if self.number <= before + count:
+                return {piece: (self.number - before - 1, count)}
+            before += count
+        return {}
+
+
+def part_borders(length: int, portion: Portion) -> tuple[int, int]:
+    """Start and end of a part of a piece of ``length`` bases: ``(0, 3), (3, 6), (6, 10)`` for thirds of 10."""
+    number, count = portion
+    return length * number // count, length * (number + 1) // count

@@ -1,7 +1,7 @@
 """The finished parts of a track that is being made, so that a job that was killed goes on where it was.
 
-Beside ``out.bw`` lies ``.out.bw.parts-KEY/`` while a job runs: one ``part-00000.npy`` for each group of contigs, with
-the means of their bins one contig after the other, float32. KEY is a hash of everything the numbers follow from, so
+Beside ``out.bw`` lies ``.out.bw.parts-KEY/`` while a job runs: one ``part-00000.npy`` for each group of stretches, with
+the means of their bins one stretch after the other, float32. KEY is a hash of everything the numbers follow from, so
 the parts of another genome, model or setting are never taken for these. The folder goes when the track is written.
 """
 
@@ -11,26 +11,50 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from titans_seq.files import replacing, write_error
-from titans_seq.genomics.tracks import Values
+from titans_seq.genomics.shards import Portion, part_borders
+from titans_seq.genomics.splits import Stretch
+from titans_seq.genomics.tracks import Values, bins_on_disk
 
 
-def group_contigs(sizes: Mapping[str, int], *, at_least: int) -> list[list[str]]:
-    """Cut contigs, in order, into groups of ``at_least`` bases: ``a: 5, b: 2, c: 9`` by 7 is ``[[a, b], [c]]``."""
-    groups: list[list[str]] = [[]]
+def cut_contigs(sizes: Mapping[str, int], *, every: int | None, at_least: int) -> list[list[Stretch]]:
+    """Cut contigs at 0, ``every``, 2 ``every`` ... and put what follows each other in groups of ``at_least`` bases.
+
+    ``a: 5, b: 2, c: 9`` by 7, uncut, gives two groups: a and b whole, and c.
+    """
+    groups: list[list[Stretch]] = [[]]
     held = 0
     for name, size in sizes.items():
-        if held >= at_least:
-            groups.append([])
-            held = 0
-        groups[-1].append(name)
-        held += size
+        for start in range(0, size, every or size):
+            if held >= at_least:
+                groups.append([])
+                held = 0
+            groups[-1].append(Stretch(name, start, min(start + (every or size), size)))
+            held += len(groups[-1][-1])
     return groups
+
+
+def part_of(stretches: Sequence[Stretch], portion: Portion, *, size: int) -> list[Stretch]:
+    """Give a part of each stretch, empty for most, so that the parts of all portions are all of them.
+
+    Borders lie between bins. ``a 0..6, b 0..6`` in halves, bins of 4: ``a 0..6, b 0..0`` and ``a 6..6, b 0..6``.
+    """
+    start, end = part_borders(sum(map(len, stretches)), portion)
+    found, before = [], 0
+    for one in stretches:
+        a, b = (
+            one.end if at - before >= len(one) else one.start + max(0, at - before) // size * size
+            for at in (start, end)
+        )
+        found.append(Stretch(one.contig, a, b))
+        before += len(one)
+    return found
 
 
 class TrackParts:
@@ -43,7 +67,7 @@ class TrackParts:
     sizes
         Length of every contig, in bases, in the order of the track.
     groups
-        Names of contigs; each group is one part.
+        Stretches that begin at multiples of ``size``, in order; each group is one part.
     size
         Bases of a bin.
     key
@@ -51,7 +75,7 @@ class TrackParts:
     """
 
     def __init__(
-        self, path: Path, sizes: Mapping[str, int], groups: Sequence[Sequence[str]], *, size: int, key: Any
+        self, path: Path, sizes: Mapping[str, int], groups: Sequence[Sequence[Stretch]], *, size: int, key: Any
     ) -> None:
         digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
         self.folder = path.with_name(f".{path.name}.parts-{digest}")
@@ -66,18 +90,31 @@ class TrackParts:
         return self._file(number).exists()
 
     def save(self, number: int, means: Sequence[Values]) -> None:
-        """Write the bins of a group's contigs, whole or not at all."""
+        """Write the bins of a group's stretches, whole or not at all."""
         with replacing(self._file(number)) as temporary, temporary.open("wb") as file:
             np.save(file, np.concatenate(means))
 
     def means(self) -> Iterator[tuple[str, Values]]:
-        """Every contig's bins, in order; read from the files as they are asked for."""
-        for number, names in enumerate(self._groups):
+        """Every contig's bins, in order, NaN where no stretch lies; read from the files as they are asked for."""
+        for name, found in groupby(self._stretches(), key=lambda one: one[0].contig):
+            stretches = list(found)
+            if len(stretches[0][0]) == self._sizes[name]:
+                yield name, stretches[0][1]
+                continue
+            whole = bins_on_disk(-(-self._sizes[name] // self._size), np.float32)
+            whole[:] = np.nan
+            for stretch, bins in stretches:
+                first = stretch.start // self._size
+                whole[first : first + len(bins)] = bins
+            yield name, whole
+
+    def _stretches(self) -> Iterator[tuple[Stretch, Values]]:
+        for number, stretches in enumerate(self._groups):
             joined = np.load(self._file(number), mmap_mode="r")
             at = 0
-            for name in names:
-                bins = -(-self._sizes[name] // self._size)
-                yield name, joined[at : at + bins]
+            for stretch in stretches:
+                bins = -(-len(stretch) // self._size)
+                yield stretch, joined[at : at + bins]
                 at += bins
 
     def remove(self) -> None:

@@ -46,7 +46,7 @@ class BinMeans:
             raise RangeError(f"expected a contig and a bin of at least one base, found {length} and {size}")
         self.length, self.size = length, size
         bins = -(-length // size)
-        self._sums, self._counts = _zeros(bins, np.float64), _zeros(bins, np.int32)
+        self._sums, self._counts = bins_on_disk(bins, np.float64), bins_on_disk(bins, np.int32)
 
     def add(self, start: int, values: npt.NDArray[Any]) -> None:
         """Take in the numbers of bases ``start ..``; NaN is a base without one."""
@@ -62,7 +62,7 @@ class BinMeans:
 
     def means(self) -> Values:
         """Mean of each bin, float32 [bins]; NaN where nothing was added."""
-        means = _zeros(len(self._sums), np.float32)
+        means = bins_on_disk(len(self._sums), np.float32)
         means[:] = np.nan
         np.divide(self._sums, self._counts, out=means, where=self._counts > 0, casting="same_kind")
         return means
@@ -193,7 +193,8 @@ def _pybigtools() -> Any:
     return pybigtools
 
 
-def _zeros(count: int, dtype: Any) -> npt.NDArray[Any]:
+def bins_on_disk(count: int, dtype: Any) -> npt.NDArray[Any]:
+    """So many zeros, in a file that is gone with the array where they are many."""
     if count < _ON_DISK:
         return np.zeros(count, dtype=dtype)
     try:

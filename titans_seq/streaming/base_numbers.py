@@ -44,17 +44,28 @@ def numbers(part: Part, what: str) -> npt.NDArray[np.float32]:
 
 
 def in_windows(
-    genome: Genome, contig: str, *, window: int, lead_in: int, strand: str, gap_reset: int
+    genome: Genome,
+    contig: str,
+    *,
+    window: int,
+    lead_in: int,
+    strand: str,
+    gap_reset: int,
+    within: tuple[int, int] | None = None,
 ) -> Iterator[Passage]:
     """Passages that give every base of a contig once, each a window with the memory begun ``lead_in`` before it.
 
     On strand ``-`` windows are counted from the end. A contig of 100 with window 60 and lead-in 8: 0 .. 60, and
-    52 .. 100 of which 60 .. 100 is kept.
+    52 .. 100 of which 60 .. 100 is kept. Of a part of the contig, ``within`` (forward), the windows that reach into it.
     """
+    low, high = within or (0, genome.contig(contig).length)
     for start, end in whole_contig(genome, contig, strand=strand, gap_reset=gap_reset).stretches:
-        for begin in range(0, end - start, window):
+        # In the direction of reading, both strands look alike.
+        wanted = (low - start, high - start) if strand == "+" else (end - high, end - low)
+        for begin in range(max(0, wanted[0]) // window * window, min(end - start, wanted[1]), window):
             first, last = max(0, begin - max(lead_in, 1)), min(begin + window, end - start)
             if strand == "+":
-                yield Passage(contig, strand, ((start + first, start + last),), (start + begin, start + last))
+                one = Passage(contig, strand, ((start + first, start + last),), (start + begin, start + last))
             else:
-                yield Passage(contig, strand, ((end - last, end - first),), (end - last, end - begin))
+                one = Passage(contig, strand, ((end - last, end - first),), (end - last, end - begin))
+            yield one.only(low, high)

@@ -12,20 +12,23 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from threading import Event, Lock
 from typing import Any
 
+import numpy as np
 import torch
 
+from titans_seq.errors import ConfigError
 from titans_seq.genomics import Genome
 from titans_seq.genomics.intervals import Intervals
+from titans_seq.genomics.shards import Shard
 from titans_seq.streaming.model import DnaModel
 from titans_seq.streaming.pool import Pool, Pooled
 from titans_seq.streaming.reader import PassageReader
 from titans_seq.streaming.session import Session
-from titans_seq.streaming.units import Pace, Reading, Unit, units
+from titans_seq.streaming.units import Numbers, Pace, Reading, Unit, units
 from titans_seq.streaming.work_folder import WorkFolder
 from titans_seq.tasks import NextBase
 
@@ -44,6 +47,9 @@ class Embedding:
         What reads, what is read, and what gets a vector.
     reading
         Strand, context, gaps.
+    rows
+        Numbers of the regions that are computed here, ascending; by default all. What is read together follows from
+        all of them, so a region has the same vector whoever computes it.
     pool
         One of `titans_seq.streaming.pool.POOLS`.
     layer
@@ -56,6 +62,7 @@ class Embedding:
     reading: Reading
     pool: str = "mean"
     layer: int = -1
+    rows: Numbers | None = None
 
     @property
     def device(self) -> torch.device:
@@ -72,9 +79,61 @@ class Embedding:
         """Vectors kept for each region: one for each strand that reads it."""
         return 2 if self.reading.strand == "both" else 1
 
-    def units(self) -> Iterator[Unit]:
-        """The units of work, always the same."""
+    @cached_property
+    def mine(self) -> Numbers:
+        """Numbers of the regions that are computed here."""
+        return np.arange(len(self.regions)) if self.rows is None else self.rows
+
+    @cached_property
+    def place(self) -> Numbers:
+        """Of each region, its place in the work folder; -1 where another process computes it."""
+        found = np.full(len(self.regions), -1)
+        found[self.mine] = np.arange(len(self.mine))
+        return found
+
+    def all_units(self) -> Iterator[Unit]:
+        """The units of work of all regions, always the same."""
         return units(self.genome, self.regions, reading=self.reading, pace=Pace.of(self.device))
+
+    def units(self) -> Iterator[Unit]:
+        """Those that hold a region that is computed here."""
+        return (unit for unit in self.all_units() if any((self.place[rows] >= 0).any() for rows in unit.regions))
+
+    def share(self, shard: Shard) -> Embedding:
+        """The same job for one of several processes.
+
+        Each unit is one process's; where processes are more than units, its regions are cut into parts in the order of
+        reading, and whoever has a later part reads what comes before it too. Of ``both`` strands, the units of the
+        forward one decide.
+
+        Raises
+        ------
+        ConfigError
+            More shards than regions.
+        """
+        if shard.whole:
+            return self
+        found = list(self.all_units())
+        if self.slots == 2:
+            found = [unit for unit in found if unit.passages[0].strand == "+"]
+        own = [
+            np.array_split(self._in_reading_order(found[number]), count)[part]
+            for number, (part, count) in shard.portions([len(unit) for unit in found]).items()
+        ]
+        rows = np.sort(np.concatenate(own)) if own else np.empty(0, dtype=np.int64)
+        if not len(rows):
+            raise ConfigError(
+                f"shard {shard.number} of {shard.count} has nothing to do: {len(self.regions)} regions in "
+                f"{len(found)} pieces; expected fewer shards"
+            )
+        return replace(self, rows=rows)
+
+    def _in_reading_order(self, unit: Unit) -> Numbers:
+        ordered = [
+            rows[np.argsort(self.regions.start[rows] if one.strand == "+" else -self.regions.end[rows], kind="stable")]
+            for one, rows in zip(unit.passages, unit.regions, strict=True)
+        ]
+        return np.concatenate(ordered)
 
     def apart(self, threads: int) -> bool:
         """Whether each thread reads units of its own: on a CPU, where there are enough of them."""
@@ -83,7 +142,7 @@ class Embedding:
 
     @cached_property
     def tokens(self) -> int:
-        """Bases that are read in all."""
+        """Bases that are read in all, at most."""
         return sum(len(unit) for unit in self.units())
 
 
@@ -163,32 +222,35 @@ def _twin(task: NextBase) -> NextBase:
 
 
 def _read_unit(job: Embedding, task: NextBase, unit: Unit, work: WorkFolder, progress: _Progress, stop: Event) -> None:
-    """Read a unit to its end, or until ``stop``; note now and then where it stands."""
+    """Read a unit to the end of its last region of ours, or until ``stop``; note now and then where it stands."""
     reader = PassageReader(
         task, job.genome, unit.passages, rows=unit.rows, layer=job.layer, call=Pace.of(job.device).call
     )
     pools: dict[int, Pool] = {}
+    readable = [rows for one, rows in zip(unit.passages, unit.regions, strict=True) if len(one)]
+    left = sum(int((job.place[rows] >= 0).sum()) for rows in readable)
     found = work.load(unit.number)
     if found is not None:
-        _restore(job, unit, reader, pools, *found)
+        left = _restore(job, unit, reader, pools, *found)
         progress.skip(reader.tokens_done)
-    slot, noted, before = _slot(job, unit), time.monotonic(), reader.tokens_done
-    while (parts := reader.step()) is not None:
+    noted, before = time.monotonic(), reader.tokens_done
+    while left and (parts := reader.step()) is not None:
         for part in parts:
             pool = pools.get(part.number) or pools.setdefault(part.number, _pool(job, unit, part.number))
-            _put(work, slot, unit, part.number, pool.add(part))
+            left -= _put(job, work, unit, part.number, pool.add(part))
             if part.ends:
-                _put(work, slot, unit, part.number, pools.pop(part.number).finish())
+                left -= _put(job, work, unit, part.number, pools.pop(part.number).finish())
         progress.add(reader.tokens_done - before)
         before = reader.tokens_done
         if stop.is_set() or time.monotonic() - noted > CHECKPOINT_SECONDS:
-            work.save(unit.number, *_state(reader, pools))
+            work.save(unit.number, *_state(reader, pools, left))
             noted = time.monotonic()
             if stop.is_set():
                 return
     for number, passage in enumerate(unit.passages):
         if not len(passage):
-            _put(work, slot, unit, number, _pool(job, unit, number).finish())
+            _put(job, work, unit, number, _pool(job, unit, number).finish())
+    progress.skip(len(unit) - reader.tokens_done)
     work.finish(unit.number)
 
 
@@ -204,31 +266,38 @@ def _pool(job: Embedding, unit: Unit, number: int) -> Pool:
     )  # fmt: skip
 
 
-def _put(work: WorkFolder, slot: int, unit: Unit, number: int, pooled: list[Pooled]) -> None:
+def _put(job: Embedding, work: WorkFolder, unit: Unit, number: int, pooled: list[Pooled]) -> int:
+    """Write the vectors of those regions that are computed here; gives how many."""
+    own = 0
     for region, vector in pooled:
-        work.put(slot, int(unit.regions[number][region]), vector)
+        place = int(job.place[unit.regions[number][region]])
+        if place >= 0:
+            work.put(_slot(job, unit), place, vector)
+            own += 1
+    return own
 
 
-def _state(reader: PassageReader, pools: dict[int, Pool]) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+def _state(reader: PassageReader, pools: dict[int, Pool], left: int) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Tensors and JSON of a unit that is being read."""
     tensors, cursor = reader.state()
     named = {f"session/{name}": value for name, value in tensors.items()}
     open_ones: dict[str, Any] = {}
     for number, pool in pools.items():
         named[f"pool/{number}"], open_ones[str(number)] = pool.state()
-    return named, {"reader": cursor, "pools": open_ones}
+    return named, {"reader": cursor, "pools": open_ones, "left": left}
 
 
 def _restore(
     job: Embedding, unit: Unit, reader: PassageReader, pools: dict[int, Pool], tensors: dict[str, torch.Tensor],
     cursor: dict[str, Any],
-) -> None:  # fmt: skip
-    """The inverse of `_state`."""
+) -> int:  # fmt: skip
+    """The inverse of `_state`; gives how many regions are still to come."""
     own = {name.removeprefix("session/"): t for name, t in tensors.items() if name.startswith("session/")}
     reader.restore(own, cursor["reader"])
     for number, state in cursor["pools"].items():
         pools[int(number)] = _pool(job, unit, int(number))
         pools[int(number)].restore(tensors[f"pool/{number}"], state)
+    return int(cursor["left"])
 
 
 class _Progress:

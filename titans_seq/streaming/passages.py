@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from titans_seq.errors import ConfigError
 from titans_seq.genomics import Genome, Stretch
@@ -52,6 +52,17 @@ class Passage:
     def __len__(self) -> int:
         return sum(end - start for start, end in self.stretches)
 
+    @property
+    def wanted(self) -> int:
+        """Bases that are read and kept."""
+        low, high = self.keep
+        return sum(max(0, min(end, high) - max(start, low)) for start, end in self.stretches)
+
+    def only(self, start: int, end: int) -> Passage:
+        """The same reading, of which only what lies in ``start .. end`` (forward) is kept."""
+        low, high = max(self.keep[0], start), min(self.keep[1], end)
+        return replace(self, keep=(low, max(low, high)))
+
 
 def parse_context(text: str) -> int | None:
     """Bases of context, or None for ``contig``.
@@ -73,19 +84,30 @@ def whole_contig(genome: Genome, contig: str, *, strand: str = "+", gap_reset: i
 
 
 def in_blocks(
-    genome: Genome, contig: str, *, context: int | None, strand: str = "+", gap_reset: int = 10_000
+    genome: Genome,
+    contig: str,
+    *,
+    context: int | None,
+    strand: str = "+",
+    gap_reset: int = 10_000,
+    within: tuple[int, int] | None = None,
 ) -> Iterator[Passage]:
-    """Passages that together give every base of a contig once, under a context policy (not 0)."""
+    """Passages that together give every base of a contig, or of ``within`` (forward), once, under a policy (not 0)."""
     length = genome.contig(contig).length
     if context is None or context >= length:
-        yield whole_contig(genome, contig, strand=strand, gap_reset=gap_reset)
+        one = whole_contig(genome, contig, strand=strand, gap_reset=gap_reset)
+        yield one if within is None else replace(one, keep=within)
         return
     if context < 1:
         raise ConfigError("a context of 0 needs regions: without any base before it there is nothing to read from")
-    for begin in range(0, length, context):
-        first, last = max(0, begin - context), min(begin + context, length)
+    low, high = (0, length) if within is None else within
+    # In the direction of reading, both strands look alike.
+    start, end = (low, high) if strand == "+" else (length - high, length - low)
+    for begin in range(start // context * context, end, context):
+        first, last = max(0, begin - context), min(begin + context, end)
         ahead = (first, last) if strand == "+" else (length - last, length - first)
-        keep = (begin, last) if strand == "+" else (length - last, length - begin)
+        wanted = max(begin, start)
+        keep = (wanted, last) if strand == "+" else (length - last, length - wanted)
         yield passage(genome, contig, *ahead, strand=strand, gap_reset=gap_reset, keep=keep)
 
 

@@ -55,7 +55,7 @@ class Pace:
     def of(cls, device: torch.device) -> Pace:
         """What suits a device: a CPU is filled by one row of 8,192 tokens, a GPU wants many rows."""
         if device.type == "cpu":
-            return cls(call=8192, least=4096, rows=64, unit=2**20)
+            return cls(call=8192, least=4096, rows=64, unit=2**18)
         return cls(call=2**17, least=2**22, rows=128, unit=2**27)
 
 
