@@ -2,7 +2,8 @@
 
 Question: what comes next in every series, how sure is that, and does the model beat repeating the last season?
 
-Inputs: CSV or Parquet, long (`unique_id, ds, y`) or wide; or a state file alone.
+Inputs: CSV or Parquet, long (`unique_id, ds, y`) or wide; or a state file alone; optionally a table of covariates that
+are known in advance for the rows to come.
 Outputs: a table `unique_id, ds, titans, titans-lo-90, titans-hi-90`; optionally a picture and a state file.
 Launch: ``titans-seq forecast readings.csv --horizon 96 -o forecast.csv --plot forecast.png``
 Cost: closed form, seconds to a minute on a CPU; figures are in LOG.md.
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
@@ -21,9 +22,11 @@ from titans_seq.config.train_series import SeriesSection
 from titans_seq.errors import ConfigError
 from titans_seq.tasks.series_files import Snapshot, load_model
 from titans_seq.timeseries import Panel, TableOptions, read_table
+from titans_seq.timeseries.future import covariate_names, read_future
 from titans_seq.timeseries.panel import Names
 from titans_seq.timeseries.writing import write_table
 from titans_seq.timeseries.zones import parse_moment
+from titans_seq.training.series_covariates import check_coming, read_coming
 from titans_seq.training.series_figures import draw_forecast
 from titans_seq.training.series_fit import fit_series
 from titans_seq.training.series_output import describe_choice, forecast_frame, quantiles_of
@@ -53,6 +56,8 @@ class ForecastJob:
         What a new model may be made of.
     model, state
         A run folder or model file to use; a state file to go on from, or to begin.
+    future
+        A table of covariates for the rows to be forecast.
     levels, quantiles
         Intervals in percent, and quantiles.
     as_of
@@ -67,6 +72,7 @@ class ForecastJob:
     settings: SeriesSection
     model: Path | None = None
     state: Path | None = None
+    future: Path | None = None
     levels: Sequence[float] = ()
     quantiles: Sequence[float] = ()
     as_of: str | None = None
@@ -80,7 +86,8 @@ def run(job: ForecastJob, *, watch: Watch = lambda stage, done, total, note: Non
     panel, snapshot, words = settle(job, watch)
     horizon = job.horizon or snapshot.model.recipe.horizon
     frame = forecast_frame(
-        snapshot.model, snapshot.state, horizon=horizon, quantiles=quantiles, names=Names()
+        snapshot.model, snapshot.state, horizon=horizon, quantiles=quantiles, names=Names(),
+        coming=None if job.future is None else read_coming(job.future, job.table, snapshot),
     )  # fmt: skip
     if job.out is not None:
         write_table(frame, job.out)
@@ -108,7 +115,12 @@ def settle(job: ForecastJob, watch: Watch) -> tuple[Panel | None, Snapshot, list
             Snapshot(model, model.advance(model.begin(panel), panel), names),
             [f"{model.method} of {job.model}"],
         )
-    panel = _until(read_table(job.data, job.table), job.as_of)
+    foreseen = () if job.future is None else covariate_names(job.data, job.future, job.table)
+    table = replace(job.table, covariates=tuple(dict.fromkeys((*job.table.covariates, *foreseen))))
+    panel = _until(read_table(job.data, table), job.as_of)
+    if job.future is not None:
+        future = read_future(job.future, table, clock=panel.clock, names=panel.names, covariates=foreseen)
+        check_coming(panel, future, horizon=job.settings.horizon, path=job.future)
     fitted = fit_series(panel, job.settings, watch=watch)
     words = describe_choice(fitted.choice, fitted.model)
     return panel, Snapshot(fitted.model, fitted.state, panel.names), words

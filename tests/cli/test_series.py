@@ -139,6 +139,23 @@ def test_backtest_prints_baselines_and_writes_a_table(
     assert {path.name for path in out.glob("*.png")} == {"windows.png", "steps.png", "calibration.png"}
 
 
+def test_a_backtest_shows_every_arm_of_the_carried_state(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    t = np.arange(2000)
+    random = np.random.default_rng(2)
+    stamps = np.datetime64("2024-01-01T00", "us") + t * np.timedelta64(1, "h")
+    weekly = random.standard_normal(168)[t % 168] + 0.3 * random.standard_normal(2000)
+    pl.DataFrame({"ds": stamps, "y": weekly}).write_csv(tmp_path / "t.csv")
+    common = ("backtest", tmp_path / "t.csv", "--horizon", 24, "--n-windows", 14, "--max-lookback", 48)
+    assert call(*common, "--out", tmp_path / "bt") == 0
+    text = capsys.readouterr().out
+    rows = {row["name"]: row["mae"] for row in json.loads((tmp_path / "bt" / "report.json").read_text())["rows"]}
+    for arm in ("titans_reset", "titans_off", "titans_shuffled"):
+        assert rows["titans"] < 0.8 * rows[arm]
+        assert f"\n{arm}: " in text
+    assert rows["titans_frozen"] == pytest.approx(rows["titans"], rel=0.1)
+    assert rows["titans_frozen"] != rows["titans"]
+
+
 def test_utilsforecast_reads_a_backtest_unchanged(data: Path, tmp_path: Path) -> None:
     evaluation = pytest.importorskip("utilsforecast.evaluation", reason="needs the extra 'baselines'")
     losses = pytest.importorskip("utilsforecast.losses")

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from titans_seq.cli.series_options import table_options, take_table
+from titans_seq.cli.series_options import covariate_option, table_options, take_table
 
 
 @click.command("forecast", no_args_is_help=True)
@@ -19,12 +19,14 @@ from titans_seq.cli.series_options import table_options, take_table
 @click.option("--quantiles", help="Quantiles instead, e.g. 0.1,0.5,0.9; 'deciles' gives all nine.")
 @click.option("--model", type=click.Path(path_type=Path), help="A run of train-series; trained from DATA otherwise.")
 @click.option("--state", type=click.Path(path_type=Path), help="State file to go on from, or to begin.")
+@click.option("--future", type=click.Path(path_type=Path), help="Table of covariates for the rows to be forecast.")
 @click.option("--as-of", help="Forget every row later than this moment.")
 @click.option("--max-lookback", type=click.IntRange(min=2), help="Longest window that may be chosen.  [default: 512]")
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path), help="Where to write, .csv or .parquet.  [default: stdout]"
 )
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw history and forecast into this PNG.")
+@covariate_option
 @table_options
 @click.pass_context
 def command(ctx: click.Context, data: Path | None, **options: Any) -> None:
@@ -34,6 +36,7 @@ def command(ctx: click.Context, data: Path | None, **options: Any) -> None:
     titans-seq forecast readings.csv --horizon 96 -o forecast.csv --plot forecast.png
     titans-seq forecast readings.csv --horizon 24 --state plant.state
     titans-seq forecast --state plant.state --level 80 --level 95
+    titans-seq forecast sales.csv --horizon 28 --future promotions.csv     same id, time and covariates, coming rows
     """
     from importlib import import_module
 

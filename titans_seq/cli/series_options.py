@@ -32,6 +32,16 @@ _NAMES = (
 )  # fmt: skip
 
 
+def covariate_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the option that names columns known in advance."""
+    return click.option(
+        "--covariate",
+        "covariates",
+        multiple=True,
+        help="Column known in advance, or the same throughout a series; may be repeated.",
+    )(command)
+
+
 def table_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options to a command."""
     for option in reversed(_OPTIONS):
@@ -43,4 +53,4 @@ def take_table(options: dict[str, Any]) -> TableOptions:
     """Take the options out of a command's keywords and give them as one object."""
     from titans_seq.timeseries import TableOptions
 
-    return TableOptions(**{name: options.pop(name) for name in _NAMES})
+    return TableOptions(covariates=options.pop("covariates", ()), **{name: options.pop(name) for name in _NAMES})

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from titans_seq.cli.series_options import table_options, take_table
+from titans_seq.cli.series_options import covariate_option, table_options, take_table
 
 
 @click.command("train-series", no_args_is_help=True)
@@ -16,6 +16,7 @@ from titans_seq.cli.series_options import table_options, take_table
 @click.option("--horizon", type=click.IntRange(min=1), help="Rows forecast at once.")
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder.  [default: runs/DATA-PRESET]")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Set any key of the preset.")
+@covariate_option
 @table_options
 @click.pass_context
 def command(ctx: click.Context, data: Path, preset: str, horizon: int | None, out: Path | None, **options: Any) -> None:

@@ -17,7 +17,9 @@ from titans_seq.config.train_series import SeriesSection
 from titans_seq.errors import DtypeError
 from titans_seq.tasks.series_files import Snapshot
 from titans_seq.timeseries import Panel, TableOptions
+from titans_seq.timeseries.future import future_frame
 from titans_seq.timeseries.table import read_frame
+from titans_seq.training.series_covariates import coming_of
 from titans_seq.training.series_fit import fit_series
 from titans_seq.training.series_output import describe_choice, forecast_frame, quantiles_of
 from titans_seq.training.series_rows import known_options
@@ -40,6 +42,8 @@ class TitansForecaster(BaseEstimator):
         Names of columns; guessed where None.
     freq
         Step of the clock; guessed where None.
+    covariates
+        Columns known in advance, or the same throughout a series.
 
     Attributes
     ----------
@@ -74,6 +78,7 @@ class TitansForecaster(BaseEstimator):
         time_col: str | None = None,
         target_col: str | None = None,
         freq: str | None = None,
+        covariates: Sequence[str] = (),
     ) -> None:
         self.horizon = horizon
         self.level = level
@@ -82,6 +87,7 @@ class TitansForecaster(BaseEstimator):
         self.time_col = time_col
         self.target_col = target_col
         self.freq = freq
+        self.covariates = covariates
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Fit to a table: a polars or pandas frame, or an array (rows,) or (rows, series) without stamps."""
@@ -104,16 +110,33 @@ class TitansForecaster(BaseEstimator):
         snapshot.model.advance(snapshot.state, panel)
         return self
 
-    def predict(self, horizon: int | None = None) -> pl.DataFrame:
-        """Forecast from the last row read: id, time, ``titans`` and the ends of the intervals."""
+    def predict(self, horizon: int | None = None, *, future: Any = None) -> pl.DataFrame:
+        """Forecast from the last row read: id, time, ``titans`` and the ends of the intervals.
+
+        Parameters
+        ----------
+        horizon
+            Rows to forecast; None takes those of the fit.
+        future
+            Frame of the covariates in the rows to be forecast, needed where one of them ships (`remarks_`).
+        """
         check_is_fitted(self, "method_")
         snapshot = self._snapshot
+
+        def read(covariates: tuple[str, ...]) -> Panel:
+            clock, names = snapshot.model.clock, snapshot.names
+            return future_frame(_frame(future), self._options(), clock=clock, names=names, covariates=covariates)
+
+        coming = None
+        if future is not None:
+            coming = coming_of(snapshot.model, snapshot.state, read, names=snapshot.names, path=Path("future"))
         return forecast_frame(
             snapshot.model,
             snapshot.state,
             horizon=horizon or self.horizon,
             quantiles=quantiles_of(self.level, ()),
             names=snapshot.names,
+            coming=coming,
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -133,7 +156,10 @@ class TitansForecaster(BaseEstimator):
 
     def _options(self) -> TableOptions:
         targets = (self.target_col,) if self.target_col is not None else ()
-        return TableOptions(id_col=self.id_col, time_col=self.time_col, target_cols=targets, freq=self.freq)
+        return TableOptions(
+            id_col=self.id_col, time_col=self.time_col, target_cols=targets, freq=self.freq,
+            covariates=tuple(self.covariates),
+        )  # fmt: skip
 
 
 def _frame(X: Any, *, first: int = 0) -> pl.DataFrame:

@@ -29,7 +29,8 @@ from titans_seq.timeseries import Clock, Names
 
 MODEL_FORMAT: Final = "titans-seq series model"
 STATE_FORMAT: Final = "titans-seq series state"
-VERSION: Final = 1
+VERSION: Final = 2
+"""2: a recipe may name covariates; files of version 1 have none and are read as before."""
 _ARRAYS: Final = ("mean", "deviation", "weights", "levels", "quantiles", "gram", "cross")
 
 

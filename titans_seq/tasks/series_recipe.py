@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from titans_seq.errors import unknown_name
 from titans_seq.tasks.series_moments import Window
 from titans_seq.tasks.series_sources import Source
 from titans_seq.timeseries.calendar import calendar_width
@@ -17,6 +18,31 @@ PROFILE_RATES: Final = (0.25, 0.06)
 """Shares of a cycle by which the two profiles of a season move: one of the last month or so, one of the last dozens."""
 LEVEL_CYCLES: Final = (7, 56)
 """Cycles of the shortest season over which the two levels average."""
+
+
+@dataclass(frozen=True, slots=True)
+class Covariate:
+    """A column known in advance, or constant within each series.
+
+    Attributes
+    ----------
+    name
+        Of the column.
+    static
+        Whether it is constant within each series; its last value then stands for the rows to come.
+    mean, deviation
+        What standardises it, over all series of the training rows.
+    """
+
+    name: str
+    static: bool
+    mean: float
+    deviation: float
+
+    @property
+    def part(self) -> str:
+        """Name of the part that it makes: ``static size`` or ``future holiday``."""
+        return f"{'static' if self.static else 'future'} {self.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +58,8 @@ class Recipe:
     seasons
         Cycles in rows, shortest first; the first fills gaps and is the seasonal baseline. ``(1,)`` without any.
     parts
-        Names of what is carried beside the lookback: ``profile 24``, ``level``, ``calendar``, ``year``.
+        Names of what enters beside the lookback: ``profile 24``, ``level``, ``calendar``, ``year``, and for a
+        covariate ``future NAME`` or ``static NAME``.
     calendar
         Cycles of the calendar, for the part of that name.
     year
@@ -48,6 +75,17 @@ class Recipe:
     calendar: tuple[str, ...] = ()
     year: int = 0
     penalty: float = 100.0
+    covariates: tuple[Covariate, ...] = ()
+
+    @property
+    def inputs(self) -> tuple[Covariate, ...]:
+        """The covariates that have a part."""
+        return tuple(covariate for covariate in self.covariates if covariate.part in self.parts)
+
+    @property
+    def foreknown(self) -> tuple[Covariate, ...]:
+        """The inputs whose coming rows a forecast needs."""
+        return tuple(covariate for covariate in self.inputs if not covariate.static)
 
     @property
     def sources(self) -> tuple[Source, ...]:
@@ -58,7 +96,7 @@ class Recipe:
                 sources += [Source("profile", season, rate) for rate in PROFILE_RATES]
         if "level" in self.parts or "year" in self.parts:
             sources += [Source("level", 1, 1 / (cycles * self.seasons[0])) for cycles in LEVEL_CYCLES]
-        return tuple(sources)
+        return (*sources, *(Source("covariate") for _ in self.inputs))
 
     @property
     def windows(self) -> tuple[Window, ...]:
@@ -75,6 +113,11 @@ class Recipe:
             back = min(max(self.seasons), self.year)
             windows.append(Window("year", 0, 1 - back - self.year, back + min(self.horizon, self.year)))
             windows.append(Window("year", level, -self.year, 1))
+        for at, covariate in enumerate(self.inputs, start=len(sources) - len(self.inputs)):
+            # The rows before the origin too, so that what a covariate did to the lookback is not taken for the level.
+            back = 0 if covariate.static else covariate_reach(self.seasons, self.horizon)
+            ahead = 0 if covariate.static else self.horizon
+            windows.append(Window(covariate.part, at, min(0, 1 - back), max(1, back) + ahead, centred=False))
         if "calendar" in self.parts:
             first = len(sources)
             windows += [
@@ -108,13 +151,44 @@ class Recipe:
 
     def to_json(self) -> dict[str, Any]:
         """Write as plain lists and numbers."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        plain = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        return plain | {"covariates": [asdict(covariate) for covariate in self.covariates]}
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Self:
         """Undo `to_json`."""
         plain: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in record.items()}
-        return cls(**plain)
+        covariates = tuple(Covariate(**words) for words in plain.pop("covariates", ()))
+        return cls(**plain, covariates=covariates)
+
+
+def take_inputs(
+    covariates: tuple[Covariate, ...], names: Sequence[str], values: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Pick covariates out of a table's columns, standardised, (rows, covariates); 0 where missing.
+
+    Parameters
+    ----------
+    names, values
+        Columns of the table, (rows, names).
+
+    Raises
+    ------
+    UnknownNameError
+        A covariate that the table lacks.
+    """
+    columns = np.zeros((len(values), len(covariates)))
+    for at, covariate in enumerate(covariates):
+        if covariate.name not in names:
+            raise unknown_name("covariate of the table", covariate.name, names)
+        column = values[:, list(names).index(covariate.name)]
+        columns[:, at] = np.nan_to_num((column - covariate.mean) / covariate.deviation)
+    return columns
+
+
+def covariate_reach(seasons: tuple[int, ...], horizon: int) -> int:
+    """Give the rows up to the origin of which a covariate's values enter: a short season, two days of hours at most."""
+    return min(seasons[0] if seasons[0] > 1 else horizon, 48)
 
 
 def centre(z: NDArray[np.float64], windows: tuple[Window, ...]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -8,9 +8,8 @@ At origin o, with z_o the features (`Recipe.windows`), m_o the mean of the lookb
 
 G and P are the memory: a matrix memory with keys x, values y and the exact minimiser in place of a gradient step, the
 second-order rule of the Mesa layer (von Oswald et al., 2309.05858; MesaNet, 2506.05233). It is solved again whenever
-the
-clock enters a new block of `SeriesModel.every` rows, so the weights depend on the rows alone and not on how they were
-cut. A residual encoder, where one is trained, reads the same `SeriesState` and adds to `path`; none is here yet.
+the clock enters a new block of `SeriesModel.every` rows, so the weights depend on the rows alone and not on how they
+were cut. A residual encoder, where one is trained, reads the same `SeriesState` and adds to `path`; none is here yet.
 """
 
 from __future__ import annotations
@@ -24,11 +23,11 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from titans_seq.errors import RangeError
+from titans_seq.errors import ConfigError, RangeError
 from titans_seq.tasks.series_moments import Window
 from titans_seq.tasks.series_recipe import Recipe, centre, solve
 from titans_seq.tasks.series_rows import Line, new_rows
-from titans_seq.tasks.series_sources import extend
+from titans_seq.tasks.series_sources import before_first, extend
 from titans_seq.tasks.series_state import Array, SeriesState
 from titans_seq.timeseries import Clock, Panel
 from titans_seq.timeseries.calendar import calendar_features
@@ -130,7 +129,7 @@ class SeriesModel:
         StateMismatchError
             Rows at or before the state's last one, or a series the state does not know.
         """
-        return self.read(state, new_rows(self.clock, state, panel), realised=realised)
+        return self.read(state, new_rows(self.clock, state, panel, self.recipe), realised=realised)
 
     def read(self, state: SeriesState, lines: Sequence[Line], *, realised: Realised | None = None) -> SeriesState:
         """Read lines that are known to be new; see `advance`."""
@@ -149,16 +148,46 @@ class SeriesModel:
             state.tick[line.track] = line.tick
         return state
 
-    def path(self, state: SeriesState) -> Array:
-        """Give the point forecast of every track in its own units, (tracks, horizon)."""
-        x, mean = self.features(state)
+    def path(self, state: SeriesState, coming: Array | None = None) -> Array:
+        """Give the point forecast of every track in its own units, (tracks, horizon); ``coming`` as for `features`."""
+        x, mean = self.features(state, coming)
         return (x @ state.weights + mean) * state.deviation[:, None] + state.mean[:, None]
 
-    def features(self, state: SeriesState) -> tuple[Array, Array]:
-        """Give the centred features of each track's last row, (tracks, F), and their means, (tracks, 1)."""
-        kept = state.numbers.shape[1]
-        x, mean = self._design(state, np.arange(len(state.rows)), np.array([kept - 1]))
+    def features(self, state: SeriesState, coming: Array | None = None) -> tuple[Array, Array]:
+        """Give the centred features of each track's last row, (tracks, F), and their means, (tracks, 1).
+
+        Parameters
+        ----------
+        coming
+            Values of `Recipe.foreknown` in the rows to be forecast, in the table's units, (tracks, horizon,
+            covariates).
+
+        Raises
+        ------
+        ConfigError
+            None given where the recipe needs them.
+        """
+        kept, wanted = state.numbers.shape[1], self.recipe.foreknown
+        numbers = state.numbers
+        if wanted:
+            shape = (len(state.rows), self.recipe.horizon, len(wanted))
+            if coming is None or coming.shape != shape:
+                names = ", ".join(repr(covariate.name) for covariate in wanted)
+                raise ConfigError(f"this model needs {names} of the next {shape[1]} rows: give them by --future")
+            numbers = np.concatenate([numbers, self._ahead(coming)], axis=1)
+        ticks = _ticks_back(self.clock, state, np.arange(len(state.rows)), np.array([0]))
+        x, mean = _design(self.recipe, self.clock, numbers, np.array([kept - 1]), ticks)
         return x[:, 0], mean[:, 0]
+
+    def _ahead(self, coming: Array) -> Array:
+        """Lay coming covariates out as sources of coming rows, (tracks, horizon, sources); nothing else is known."""
+        recipe = self.recipe
+        numbers = np.zeros((*coming.shape[:2], len(recipe.sources)))
+        first = len(recipe.sources) - len(recipe.inputs)
+        for at, covariate in enumerate(recipe.foreknown):
+            column = (coming[:, :, at] - covariate.mean) / covariate.deviation
+            numbers[:, :, first + recipe.inputs.index(covariate)] = np.nan_to_num(column)
+        return numbers
 
     def quantile(self, state: SeriesState, path: Array, level: float) -> Array:
         """Give a quantile of every track and step, (tracks, horizon), in the units of ``path``.
@@ -184,18 +213,22 @@ class SeriesModel:
             together = max(1, _MOST // ((last - first) * self.recipe.width))
             for at in range(0, len(members), together):
                 part = members[at : at + together]
-                rows = np.stack([line.values[first - line.start : last - line.start] for line in part])
-                self._append(state, np.array([line.track for line in part]), rows, last - 1, realised)
+                rows, inputs = (
+                    np.stack([getattr(line, name)[first - line.start : last - line.start] for line in part])
+                    for name in ("values", "inputs")
+                )
+                self._append(state, np.array([line.track for line in part]), rows, inputs, last - 1, realised)
 
     def _append(
-        self, state: SeriesState, tracks: NDArray[np.int64], values: Array, last: int, realised: Realised | None
-    ) -> None:
+        self, state: SeriesState, tracks: NDArray[np.int64], values: Array, inputs: Array, last: int,
+        realised: Realised | None,
+    ) -> None:  # fmt: skip
         """Append n rows to some tracks, and score the forecasts that they realise."""
         fresh = state.rows[tracks] == 0
         values = (values - state.mean[tracks, None]) / state.deviation[tracks, None]
         if fresh.any():  # before a track's first row there is its first value
-            state.numbers[tracks[fresh]] = values[fresh, :1, None]
-        new, known = extend(self.recipe.sources, state.numbers[tracks], state.rows[tracks], values)
+            state.numbers[tracks[fresh]] = before_first(self.recipe.sources, values[fresh, 0])
+        new, known = extend(self.recipe.sources, state.numbers[tracks], state.rows[tracks], values, inputs)
         count, kept = values.shape[1], state.numbers.shape[1]
         numbers = np.concatenate([state.numbers[tracks], new], axis=1)
         flags = np.concatenate([state.known[tracks], known], axis=1)

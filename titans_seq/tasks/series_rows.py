@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from titans_seq.errors import RangeError, StateMismatchError, unknown_name
+from titans_seq.tasks.series_recipe import Recipe, take_inputs
 from titans_seq.tasks.series_state import Array, SeriesState
 from titans_seq.timeseries import Clock, Panel, Series, stamp_text
 
@@ -27,15 +28,18 @@ class Line:
         In the table's units, NaN where missing, (rows,).
     tick
         Stamp of the last.
+    inputs
+        Standardised covariates, (rows, inputs).
     """
 
     track: int
     start: int
     values: Array
     tick: int
+    inputs: Array
 
 
-def new_rows(clock: Clock, state: SeriesState, panel: Panel) -> list[Line]:
+def new_rows(clock: Clock, state: SeriesState, panel: Panel, recipe: Recipe) -> list[Line]:
     """Give what a panel adds to a state.
 
     Rows between the state's last one and the panel's first are missing values; a track's rows before its first known
@@ -46,30 +50,32 @@ def new_rows(clock: Clock, state: SeriesState, panel: Panel) -> list[Line]:
     StateMismatchError
         Rows at or before the newest row of the state: all series of one time have to come together.
     UnknownNameError
-        A series that the state was not begun with.
+        A series that the state was not begun with, or a covariate that the panel lacks.
     """
     at = {name: i for i, name in enumerate(state.tracks)}
     newest = state.clock_position
     lines = []
     for series in panel:
+        given = take_inputs(recipe.inputs, panel.covariates, series.covariates)
         for channel, name in enumerate(panel.tracks_of(series)):
             if name not in at:
                 raise unknown_name("series of this state", name, state.tracks)
             track = at[name]
             start = int(state.position[track]) + 1 if clock.unit == "row" else series.start
             _check_order(clock, state, series, track, start=start, newest=newest)
-            values = series.values[:, channel]
+            values, inputs = series.values[:, channel], given
             if state.rows[track] == 0:
                 known = np.flatnonzero(np.isfinite(values))
                 if not len(known):
                     continue
-                start, values = start + int(known[0]), values[known[0] :]
+                start, values, inputs = start + int(known[0]), values[known[0] :], given[known[0] :]
             else:
                 gap = start - int(state.position[track]) - 1
                 if gap > _LONGEST_GAP:
                     raise RangeError(f"the rows of {name!r} begin {gap:,} rows behind the last one; begin a new state")
                 start, values = start - gap, np.concatenate([np.full(gap, np.nan), values])
-            lines.append(Line(track, start, values, int(series.ticks[-1])))
+                inputs = np.concatenate([np.zeros((gap, inputs.shape[1])), inputs])
+            lines.append(Line(track, start, values, int(series.ticks[-1]), inputs))
     return lines
 
 

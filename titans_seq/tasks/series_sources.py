@@ -2,9 +2,10 @@
 
 With y_t the value of row t (rows counted per series from its first known value, standardised), S a season in rows:
 
-    value       v_t = y_t, or v_{t-1} + v_{t-S} - v_{t-S-1} where y_t is missing (the last season, moved to where we
-    are) profile     e_t = e_{t-S} + a_n (y_t - e_{t-S})      n = t // S cycles seen, a_n = max(rate, 1 / (n + 1))
+    value       v_t = y_t, or v_{t-1} + v_{t-S} - v_{t-S-1} where y_t is missing (the last season, moved to here)
+    profile     e_t = e_{t-S} + a_n (y_t - e_{t-S})      n = t // S cycles seen, a_n = max(rate, 1 / (n + 1))
     level       l_t = l_{t-1} + b_t (y_t - l_{t-1})      b_t = max(rate, 1 / (t + 1))
+    covariate   c_t as the table gives it, standardised; 0 (its mean) where missing and before row 0
 
 Where y_t is missing, a profile and a level stay what they were. Every filter looks back by rows only, so the last
 rows of each (`Reach`) are all there is to carry, and any cut of the rows gives the same numbers.
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 Known = NDArray[np.bool_]
-Kind = Literal["value", "profile", "level"]
+Kind = Literal["value", "profile", "level", "covariate"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class Source:
     Attributes
     ----------
     kind
-        ``value``, ``profile`` or ``level``.
+        ``value``, ``profile``, ``level`` or ``covariate``.
     season
         Rows of a cycle, for a profile.
     rate
@@ -44,10 +45,18 @@ class Source:
     @property
     def memory(self) -> int:
         """How many earlier numbers of itself the next one needs."""
-        return {"value": self.season + 1, "profile": self.season, "level": 1}[self.kind]
+        return {"value": self.season + 1, "profile": self.season, "level": 1, "covariate": 0}[self.kind]
 
 
-def extend(sources: tuple[Source, ...], past: Array, rows: NDArray[np.int64], values: Array) -> tuple[Array, Known]:
+def before_first(sources: tuple[Source, ...], first: Array) -> Array:
+    """Give what stands before a series' first row, (series, 1, sources): its first value, and 0 for covariates."""
+    carried = np.array([source.kind != "covariate" for source in sources])
+    return np.asarray(first[:, None, None] * carried)
+
+
+def extend(
+    sources: tuple[Source, ...], past: Array, rows: NDArray[np.int64], values: Array, covariates: Array | None = None
+) -> tuple[Array, Known]:
     """Append rows to the sources of several series.
 
     Parameters
@@ -58,6 +67,8 @@ def extend(sources: tuple[Source, ...], past: Array, rows: NDArray[np.int64], va
         Rows that each series has had so far, (series,).
     values
         New values, (series, n), NaN where missing. A series' very first value must be known.
+    covariates
+        Standardised covariates of the new rows in the order of their sources, (series, n, covariates).
 
     Returns
     -------
@@ -71,8 +82,11 @@ def extend(sources: tuple[Source, ...], past: Array, rows: NDArray[np.int64], va
     whole = np.concatenate([past, np.empty((len(past), count, len(sources)))], axis=1)
     whole[:, kept:, 0] = values
     _fill(whole[:, :, 0], known, kept, sources[0].season, rows)
+    given = iter(()) if covariates is None else iter(np.moveaxis(covariates, 2, 0))
     for at, source in enumerate(sources[1:], start=1):
-        if source.kind == "profile":
+        if source.kind == "covariate":
+            whole[:, kept:, at] = next(given)
+        elif source.kind == "profile":
             _profile(whole[:, :, at], values, known, kept, rows, source)
         else:
             _level(whole[:, :, at], values, known, kept, rows, source.rate)

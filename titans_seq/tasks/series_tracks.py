@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from titans_seq.tasks.series_moments import Window, design, moments
-from titans_seq.tasks.series_recipe import Recipe
-from titans_seq.tasks.series_sources import extend
+from titans_seq.tasks.series_recipe import Recipe, take_inputs
+from titans_seq.tasks.series_sources import before_first, extend
 from titans_seq.tasks.series_state import Array
 from titans_seq.timeseries import Panel, Series
 from titans_seq.timeseries.calendar import calendar_features
@@ -50,8 +50,11 @@ def lay_out(panel: Panel, recipe: Recipe, *, mean: Array, deviation: Array) -> l
     """Compute every source of ``recipe`` along all rows of every track."""
     lines: list[_Line] = []
     waves: dict[str, Array] = {}
+    given: dict[str, Array] = {}
     index = 0
     for series in panel:
+        if recipe.inputs:
+            given[series.id] = take_inputs(recipe.inputs, panel.covariates, series.covariates)
         for line in series.values.T:
             known = np.flatnonzero(np.isfinite(line))
             if len(known):
@@ -62,8 +65,9 @@ def lay_out(panel: Panel, recipe: Recipe, *, mean: Array, deviation: Array) -> l
     tracks = []
     for group in _same_length(lines):
         values = np.stack([line for *_, line in group])
-        past = np.repeat(values[:, :1, None], recipe.kept, axis=1).repeat(len(recipe.sources), axis=2)
-        numbers, known_rows = extend(recipe.sources, past, np.zeros(len(values), np.int64), values)
+        past = before_first(recipe.sources, values[:, 0]).repeat(recipe.kept, axis=1)
+        inputs = np.stack([given[series.id][first:] for _, series, first, _ in group]) if recipe.inputs else None
+        numbers, known_rows = extend(recipe.sources, past, np.zeros(len(values), np.int64), values, inputs)
         for at, (index, series, first, _) in enumerate(group):
             columns = [numbers[at]] + ([waves[series.id][first:]] if "calendar" in recipe.parts else [])
             tracks.append(Track(index, series.start + first, np.concatenate(columns, axis=1), known_rows[at]))

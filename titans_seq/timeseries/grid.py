@@ -175,6 +175,9 @@ def even_rows(rows: Rows, clock: Clock, *, path: Path, first_line: int, notes: l
     missing = int(np.isnan(rows.values).sum())
     if missing:
         notes.append(f"{missing:,} cells of the target columns are missing")
+    missing = int(np.isnan(rows.covariates).sum())
+    if missing:
+        notes.append(f"{missing:,} cells of the covariate columns are missing; their mean stands in")
     return series
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from titans_seq.config.train_series import SeriesSection
 from titans_seq.errors import RangeError
 from titans_seq.metrics.forecast import seasonal_scale
-from titans_seq.tasks.series_arms import path_off, path_reset
+from titans_seq.tasks.series_arms import carried_columns, path_off, path_reset, path_shuffled
 from titans_seq.tasks.series_baselines import BASELINES, baseline_weights
 from titans_seq.tasks.series_recipe import Recipe
 from titans_seq.tasks.series_ridge import SeriesModel
@@ -22,8 +22,18 @@ from titans_seq.tasks.series_tracks import lay_out
 from titans_seq.timeseries import Panel
 from titans_seq.timeseries.panel import Names
 from titans_seq.timeseries.writing import MODEL, column_of, forecast_table
+from titans_seq.training.series_covariates import actual_coming
 from titans_seq.training.series_fit import Fitted, build_model, fit_series, state_at
 from titans_seq.training.series_output import describe_choice
+
+_FEATURE_ARMS: Final = {"titans_reset": path_reset, "titans_off": path_off, "titans_shuffled": path_shuffled}
+ARMS: Final = {
+    "titans_reset": "profiles and levels begun anew at the lookback",
+    "titans_off": "without profiles, levels and last year",
+    "titans_shuffled": "their numbers in another order",
+    "titans_frozen": "carried, but the weights never solved again after the first window",
+}
+"""Columns beside ours: what each takes away from the same weights."""
 
 Watch = Callable[[str, float, float, str], None]
 
@@ -53,7 +63,8 @@ class Facts:
     method, remarks
         What shipped at the first cutoff, and why.
     arms
-        Columns of the same weights with the state reset or off; empty where nothing is carried.
+        Columns of the same weights with the state reset, off or shuffled (`titans_seq.tasks.series_arms`), and of the
+        state with the weights of the first cutoff; each where there is such a thing.
     baselines
         Columns of the baselines.
     scales
@@ -104,6 +115,7 @@ def roll(
     """
     first = _until(panel, windows.cutoffs[0])
     fitted = fit_series(first, settings)
+    begun = fitted.state.weights.copy()
     ridge = _plain_ridge(first, fitted)
     frames = []
     before = windows.cutoffs[0]
@@ -111,30 +123,34 @@ def roll(
         watch("backtest", number, len(windows.cutoffs), fitted.model.method)
         if refit and number:
             fitted = fit_series(_until(panel, cutoff), settings)
+            begun = fitted.state.weights.copy()
         elif number:
             fitted.model.advance(fitted.state, _between(panel, before, cutoff))
         before = cutoff
-        frames.append(_window(panel, cutoff, fitted, ridge, quantiles))
+        frames.append(_window(panel, cutoff, fitted, ridge, quantiles, frozen=None if refit else begun))
     scales = {
         name: seasonal_scale(series.values[:, channel], fitted.model.recipe.seasons[0])
         for series in first
         for channel, name in enumerate(first.tracks_of(series))
     }
-    carried = bool(fitted.model.recipe.parts)
     baselines = (*(_column(name) for name in _baselines(fitted.model)), *(("ridge",) if ridge is not None else ()))
+    # With --refit another recipe may ship at each cutoff: an arm counts where every window has it.
+    arms = tuple(name for name in ARMS if all(name in frame.columns for frame in frames))
     facts = Facts(
         fitted.model.method, tuple(describe_choice(fitted.choice, fitted.model)),
-        ("titans_reset", "titans_off") if carried else (), baselines, scales,
+        arms, baselines, scales,
     )  # fmt: skip
-    return pl.concat(frames), facts
+    return pl.concat([frame.drop(set(ARMS) - set(arms), strict=False) for frame in frames]), facts
 
 
 def _window(
-    panel: Panel, cutoff: NDArray[np.int64], fitted: Fitted, ridge: SeriesModel | None, quantiles: Sequence[float]
-) -> pl.DataFrame:
+    panel: Panel, cutoff: NDArray[np.int64], fitted: Fitted, ridge: SeriesModel | None, quantiles: Sequence[float], *,
+    frozen: Array | None,
+) -> pl.DataFrame:  # fmt: skip
     model, state = fitted.model, fitted.state
     horizon = model.recipe.horizon
-    path = model.path(state)
+    coming = actual_coming(model, panel, cutoff)
+    path = model.path(state, coming)
     columns = {MODEL: path}
     columns |= {column_of(quantile): model.quantile(state, path, quantile) for quantile in quantiles}
     known = _until(panel, cutoff)
@@ -142,8 +158,10 @@ def _window(
         columns[_column(name)] = _baseline(known, name, model.recipe.seasons, horizon)
     if ridge is not None:
         columns["ridge"] = _path_of(ridge, known)
-    if model.recipe.parts:
-        columns |= {"titans_reset": path_reset(model, state), "titans_off": path_off(model, state)}
+    if carried_columns(model.recipe).any():
+        columns |= {name: arm(model, state, coming) for name, arm in _FEATURE_ARMS.items()}
+    if frozen is not None and model.every:
+        columns["titans_frozen"] = model.path(replace(state, weights=frozen), coming)
     ticks, actual, cutoffs = [], [], []
     for series, rows in zip(panel, cutoff, strict=True):
         for channel in range(len(panel.channels)):

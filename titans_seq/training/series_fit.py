@@ -21,11 +21,13 @@ from titans_seq.tasks.series_baselines import baseline_weights
 from titans_seq.tasks.series_recipe import Recipe, centre_moments, centred_columns, solve
 from titans_seq.tasks.series_ridge import SeriesModel, track_scales
 from titans_seq.tasks.series_rows import Line
+from titans_seq.tasks.series_sources import before_first
 from titans_seq.tasks.series_state import Array, SeriesState
 from titans_seq.tasks.series_tracks import Track, lay_out, track_moments
 from titans_seq.timeseries import Panel
 from titans_seq.timeseries.calendar import calendar_names, find_season, rows_in_a_year, season_lengths
 from titans_seq.training.series_choice import Choice, choose
+from titans_seq.training.series_covariates import check_width, covariates_of
 
 _log = logging.getLogger(__name__)
 
@@ -121,7 +123,10 @@ def widest_recipe(
     room = train_rows - settings.horizon - lookbacks[-1] - max(seasons)
     if "year" in settings.parts and year > max(seasons) and room >= 2 * year:
         parts.append("year")
-    widest = Recipe(settings.horizon, lookbacks[-1], seasons, tuple(parts), calendar, year)
+    covariates = covariates_of(panel)
+    parts += [covariate.part for covariate in covariates]
+    widest = Recipe(settings.horizon, lookbacks[-1], seasons, tuple(parts), calendar, year, covariates=covariates)
+    check_width(widest)
     return widest, tuple(lookbacks)
 
 
@@ -179,9 +184,8 @@ def state_at(model: SeriesModel, panel: Panel, tracks: Sequence[Track], stops: S
             continue
         first = max(0, stop - kept)
         numbers = track.numbers[first:stop, :width]
-        state.numbers[track.index] = np.concatenate([np.repeat(numbers[:1, :1], width, 1).repeat(kept, 0), numbers])[
-            -kept:
-        ]
+        before = before_first(model.recipe.sources, numbers[:1, 0])[0].repeat(kept, axis=0)
+        state.numbers[track.index] = np.concatenate([before, numbers])[-kept:]
         state.known[track.index, -len(numbers) :] = track.known[first:stop]
         state.rows[track.index] = stop
         state.position[track.index] = track.start + stop - 1
@@ -228,7 +232,7 @@ def calibrate(
             held &= known > 0
             shares.append((error[held] / known[held, None]).astype(np.float32))
 
-    frozen.read(state, lines_of(panel, tracks, warm), realised=realised)
+    frozen.read(state, lines_of(panel, recipe, tracks, warm), realised=realised)
     return _quantiles(np.concatenate(shares), recipe.horizon), state.scale, state.scored
 
 
@@ -268,11 +272,11 @@ def _without_choice(panel: Panel, horizon: int, seasons: tuple[int, ...]) -> Fit
 def shipped_recipe(choice: Choice) -> Recipe:
     """Give the recipe that ships; a baseline needs no part and no more than it looks at."""
     if choice.method in RIDGES:
-        return choice.recipe
+        return replace(choice.recipe, covariates=choice.recipe.inputs)
     recipe = choice.ridge.recipe
     seasons = tuple(season for season in recipe.seasons if season <= choice.widest_lookback) or (1,)
     lookback = choice.widest_lookback if choice.method == "drift" else max(seasons)
-    return replace(recipe, parts=(), lookback=lookback)
+    return replace(recipe, parts=(), lookback=lookback, covariates=())
 
 
 def _sums(tracks: Sequence[Track], recipe: Recipe, stops: Sequence[int]) -> tuple[Array, Array]:
@@ -332,14 +336,16 @@ def _spread(lengths: Sequence[int], count: int) -> list[int]:
     return [lengths[round(i * (len(lengths) - 1) / (count - 1))] for i in range(count)]
 
 
-def lines_of(panel: Panel, tracks: Sequence[Track], firsts: Sequence[int]) -> list[Line]:
-    """Give the rows of each track from its row ``firsts[i]`` on."""
+def lines_of(panel: Panel, recipe: Recipe, tracks: Sequence[Track], firsts: Sequence[int]) -> list[Line]:
+    """Give the rows of each track, laid out by ``recipe``, from its row ``firsts[i]`` on."""
     series_of = [(series, channel) for series in panel for channel in range(len(panel.channels))]
     lines = []
     for track, first in zip(tracks, firsts, strict=True):
         series, channel = series_of[track.index]
         offset = track.start - series.start + first
-        lines.append(Line(track.index, track.start + first, series.values[offset:, channel], int(series.ticks[-1])))
+        inputs = track.numbers[first:, len(recipe.sources) - len(recipe.inputs) : len(recipe.sources)]
+        values, tick = series.values[offset:, channel], int(series.ticks[-1])
+        lines.append(Line(track.index, track.start + first, values, tick, inputs))
     return [line for line in lines if len(line.values)]
 
 

@@ -8,7 +8,7 @@ import polars as pl
 
 from titans_seq.errors import ConfigError
 from titans_seq.tasks.series_ridge import SeriesModel
-from titans_seq.tasks.series_state import SeriesState
+from titans_seq.tasks.series_state import Array, SeriesState
 from titans_seq.timeseries import Names
 from titans_seq.timeseries.writing import MODEL, column_of, forecast_table
 from titans_seq.training.series_choice import Choice
@@ -32,9 +32,15 @@ def quantiles_of(levels: Sequence[float], quantiles: Sequence[float]) -> tuple[f
 
 
 def forecast_frame(
-    model: SeriesModel, state: SeriesState, *, horizon: int, quantiles: Sequence[float], names: Names
-) -> pl.DataFrame:
+    model: SeriesModel, state: SeriesState, *, horizon: int, quantiles: Sequence[float], names: Names,
+    coming: Array | None = None,
+) -> pl.DataFrame:  # fmt: skip
     """Forecast from where a state stands.
+
+    Parameters
+    ----------
+    coming
+        Covariates of the rows to be forecast; see `SeriesModel.features`.
 
     Raises
     ------
@@ -46,7 +52,7 @@ def forecast_frame(
             f"--horizon {horizon}: this model forecasts {model.recipe.horizon} rows; train one for more, or ask for "
             "fewer"
         )
-    path = model.path(state)
+    path = model.path(state, coming)
     columns = {MODEL: path[:, :horizon]}
     for quantile in quantiles:
         columns[column_of(quantile)] = model.quantile(state, path, quantile)[:, :horizon]

@@ -12,13 +12,14 @@ from titans_seq.timeseries import Names, Panel, TableOptions
 
 
 def known_options(options: TableOptions, model: SeriesModel, names: Names) -> TableOptions:
-    """Fill in what the model's table has settled: names of columns, zone of the stamps."""
+    """Fill in what the model's table has settled: names of columns, zone of the stamps, covariates that it uses."""
     return replace(
         options,
         time_col=options.time_col or names.time,
         target_cols=options.target_cols or (model.channels if len(model.channels) > 1 else (names.target,)),
         id_col=options.id_col or (names.id if names.has_ids else None),
         time_zone=options.time_zone or model.clock.zone,
+        covariates=tuple(covariate.name for covariate in model.recipe.inputs),
     )
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from titans_seq.metrics.forecast import by_step, coverage, point_errors, weighted_quantile_loss
 from titans_seq.timeseries import Names
 from titans_seq.timeseries.writing import MODEL, column_of
-from titans_seq.training.series_backtest import Facts
+from titans_seq.training.series_backtest import ARMS, Facts
 
 Array = NDArray[np.float64]
 
@@ -87,6 +87,7 @@ def score_text(report: dict[str, Any]) -> str:
             f"{row['name']:22s} {numbers[0]:10.4g} {numbers[1]:12.5g} {numbers[2]:10.4g} {numbers[3]:7.3f} "
             f"{numbers[4]:7.4f}"
         )
+    lines += [f"{row['name']}: {ARMS[row['name']]}" for row in report["rows"] if row["kind"] == "arm"]
     for interval in report["intervals"]:
         lines.append(
             f"{interval['level']:g} % interval: covers {interval['coverage'] or 0:.1%}, width "
