@@ -31,5 +31,6 @@ class CausalConv(nn.Module):
         y = x * weight[0]
         for i in range(1, self.width):
             start = self.width - 1 - i
-            y = torch.addcmul(y, padded[:, start : start + tokens], weight[i])
+            # In place: a fresh tensor costs more than the sum.
+            y.addcmul_(padded[:, start : start + tokens], weight[i])
         return y, padded[:, tokens:].to(tail.dtype)

@@ -170,7 +170,7 @@ class NeuralMemory(nn.Module):
             raise ShapeError(f"the state holds {state['weights'].shape[0]} rows, but x has {x.shape[0]}")
         h, tail = self.conv(self.qkv(x), state["conv"])
         products, dtype = h.dtype, state["weights"].dtype
-        h = F.silu(h).unflatten(-1, (self.n_heads, -1)).transpose(1, 2).to(dtype)
+        h = F.silu(h, inplace=not torch.is_grad_enabled()).unflatten(-1, (self.n_heads, -1)).transpose(1, 2).to(dtype)
         q, k, v = h.split([self.key_width, self.key_width, self.value_width], -1)
         q, k = F.normalize(q, dim=-1), F.normalize(k, dim=-1)
         with torch.autocast(x.device.type, enabled=False):
