@@ -41,6 +41,7 @@ int JOIN3(titans_chunk, KIND, ISA)(const struct chunk_call *c, int backward) {
 #undef STORE
 #undef SPLAT
 #undef CHOOSE
+#undef SHUFFLE
 #undef PADDED
 #undef gates_t
 #undef work_t

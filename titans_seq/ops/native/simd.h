@@ -18,4 +18,14 @@ typedef INTEGER ivec __attribute__((vector_size(VL * sizeof(REAL)), aligned(size
 #define SPLAT(x) ((vec){} + (REAL)(x))
 /* yes where `mask` (a comparison) holds, else no */
 #define CHOOSE(mask, yes, no) ((vec)(((mask) & (ivec)(yes)) | (~(mask) & (ivec)(no))))
+#ifdef __clang__ /* has only shuffles with constants; a loop is right, if slow */
+INLINE vec NAMED(shuffle)(vec a, vec b, ivec from) {
+    vec out;
+    for (int l = 0; l < VL; l++) out[l] = from[l] < VL ? a[from[l]] : b[from[l] - VL];
+    return out;
+}
+#define SHUFFLE(a, b, from) NAMED(shuffle)(a, b, from)
+#else
+#define SHUFFLE(a, b, from) __builtin_shuffle(a, b, from)
+#endif
 #define PADDED(n) (((n) + NR - 1) / NR * NR)
