@@ -8,30 +8,60 @@ from torch import Tensor
 
 LAYERS = 8
 
-_SIZES = ("rows", "heads", "tokens", "chunk", "offset", "threads", "layers")
-_KINDS = ("bias", "activation", "normalised", "residual")
-_POINTERS = (
-    "q", "k", "v", "rate", "forget", "momentum", "mask", "start", "anchor", "saved", "y", "surprise", "end",
-    "last_anchor", "y_bar", "end_bar", "last_anchor_bar", "q_bar", "k_bar", "v_bar", "rate_bar", "forget_bar",
-    "momentum_bar", "start_bar", "anchor_bar",
-)  # fmt: skip
+
+class Tokens(ctypes.Structure):
+    """``struct chunk_tokens``: where a tensor lies, and its strides."""
+
+    _fields_ = (
+        ("data", ctypes.c_void_p),
+        ("batch", ctypes.c_int64),
+        ("head", ctypes.c_int64),
+        ("token", ctypes.c_int64),
+    )
+
+    @classmethod
+    def of(cls, x: Tensor | None) -> Tokens:
+        """(B, H, T) or (B, H, T, width); vectors without gaps."""
+        if x is None:
+            return cls()
+        assert x.ndim == 3 or x.stride(3) == 1
+        return cls(x.data_ptr(), *x.stride()[:3])
+
+
+def _numbers(*names: str) -> tuple[tuple[str, type], ...]:
+    return tuple((name, ctypes.c_int64) for name in names)
+
+
+def _tokens(*names: str) -> tuple[tuple[str, type], ...]:
+    return tuple((name, Tokens) for name in names)
+
+
+def _pointers(*names: str) -> tuple[tuple[str, type], ...]:
+    return tuple((name, ctypes.c_void_p) for name in names)
 
 
 class ChunkCall(ctypes.Structure):
     """``struct chunk_call``."""
 
     _fields_ = (
-        *((name, ctypes.c_int64) for name in _SIZES),
+        *_numbers("rows", "heads", "tokens", "chunk", "offset", "threads", "layers"),
         ("widths", ctypes.c_int64 * (LAYERS + 1)),
-        *((name, ctypes.c_int64) for name in _KINDS),
+        *_numbers("bias", "activation", "normalised", "residual"),
         ("max_error", ctypes.c_double),
-        *((name, ctypes.c_void_p) for name in _POINTERS),
+        *_tokens("q", "k", "v", "rate", "forget", "momentum"),
+        *_pointers("mask", "start", "anchor", "saved"),
+        *_tokens("y", "surprise"),
+        *_pointers("end", "last_anchor"),
+        *_tokens("y_bar"),
+        *_pointers("end_bar", "last_anchor_bar"),
+        *_tokens("q_bar", "k_bar", "v_bar", "rate_bar", "forget_bar", "momentum_bar"),
+        *_pointers("start_bar", "anchor_bar"),
     )
 
-
-def pointer(x: Tensor | None) -> int | None:
-    """Address of a contiguous tensor's first number."""
-    if x is None:
-        return None
-    assert x.is_contiguous()
-    return x.data_ptr()
+    def put(self, name: str, x: Tensor | None) -> None:
+        """Set a field to a tensor: strides and all where it takes them, else contiguous."""
+        if isinstance(getattr(self, name), Tokens):
+            setattr(self, name, Tokens.of(x))
+        elif x is not None:
+            assert x.is_contiguous()
+            setattr(self, name, x.data_ptr())

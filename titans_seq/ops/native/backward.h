@@ -33,8 +33,8 @@ static void NAMED(read_back_layer)(work_t *s, long n, long j, const REAL *flippe
     NAMED(gemm)(n, out, n, s->P, 1, ldC, s->packed, s->d_bar[j], s->ld[j + 1], NR, SUBTRACT, LEFT_UPPER);
 }
 
-static void NAMED(read_back)(work_t *s, long n, const REAL *y_bar, REAL *q_bar, REAL *const *flipped_A, REAL *const *S,
-                             REAL *const *zq) {
+/* Through all reads: y_bar -> the queries' adjoint, in `other`. */
+static void NAMED(read_back)(work_t *s, long n, REAL *const *flipped_A, REAL *const *S, REAL *const *zq) {
     const struct chunk_call *c = s->c;
     const long L = s->L, Dv = s->w[L], ldv = s->ld[L];
     for (long j = 0; j + 1 < L; j++)
@@ -42,11 +42,11 @@ static void NAMED(read_back)(work_t *s, long n, const REAL *y_bar, REAL *q_bar, 
     for (long t = 0; t < n; t++) {
         REAL *bar = s->zq_bar[L - 1] + t * ldv;
         if (!c->normalised) {
-            memcpy(bar, y_bar + t * Dv, Dv * sizeof(REAL));
+            memcpy(bar, s->y_bar + t * ldv, Dv * sizeof(REAL));
             continue;
         }
         REAL rstd = NAMED(layer_norm)(Dv, zq[L - 1] + t * ldv, s->other);
-        NAMED(layer_norm_back)(Dv, y_bar + t * Dv, s->other, rstd, bar);
+        NAMED(layer_norm_back)(Dv, s->y_bar + t * ldv, s->other, rstd, bar);
     }
     for (long j = L - 1; j >= 0; j--) {
         NAMED(read_back_layer)(s, n, j, flipped_A[j], S, s->other);
@@ -54,9 +54,7 @@ static void NAMED(read_back)(work_t *s, long n, const REAL *y_bar, REAL *q_bar, 
         for (long i = 0; i < n * s->ld[j]; i += VL)
             STORE(s->zq_bar[j - 1] + i, LOAD(s->other + i) * LOAD(s->slope_q[j - 1] + i));
     }
-    NAMED(gather)(n, s->w[0], s->ld[0], s->other, q_bar);
-    for (long i = 0; c->residual && i < n * Dv; i++) q_bar[i] += y_bar[i];
-    memset(s->other, 0, s->ld[0] * sizeof(REAL));
+    if (c->residual) NAMED(axpy)(n * ldv, 1, s->y_bar, s->other);
 }
 
 /* Through A <- keep A + push S - sum share0 d a^T and its like for S; X and Y become what the sums leave of them. */
@@ -95,20 +93,21 @@ static void NAMED(write_back)(work_t *s, long n, REAL *const *A, REAL *const *S)
     memcpy(g->e_bar, share_bar[1], s->ldC * sizeof(REAL));
 }
 
-/* Through LayerNorm's derivative and the bias at the last layer: d_bar -> z_bar, and what k and v take of it. */
-static void NAMED(top_back)(work_t *s, long n, REAL *k_bar, REAL *v_bar) {
+/* Through LayerNorm's derivative and the bias at the last layer: d_bar -> z_bar, v_bar, and what k_bar takes of it. */
+static void NAMED(top_back)(work_t *s, long n) {
     const struct chunk_call *c = s->c;
     const long last = s->L - 1, Dv = s->w[s->L], ldv = s->ld[s->L];
-    REAL *e_bar = s->other, *r_bar = e_bar + ldv, *inner = r_bar + ldv, *room = inner + ldv;
+    REAL *e_bar = s->scaled, *r_bar = e_bar + ldv, *inner = r_bar + ldv, *room = inner + ldv;
     for (long t = 0; t < n; t++) {
         const REAL *top = s->d_bar[last] + t * ldv, *normal = s->normal + t * ldv, *gap = s->gap + t * ldv;
         const REAL *error = s->error + t * ldv, *v = s->v + t * ldv;
         REAL *z_bar = s->z_bar[last] + t * ldv, rstd = s->rstd[t];
         if (c->normalised) NAMED(layer_norm_back)(Dv, top, normal, rstd, e_bar);
         else memcpy(e_bar, top, Dv * sizeof(REAL));
-        NAMED(error_back)(c, Dv, gap, v, room, e_bar, r_bar, v_bar + t * Dv);
-        for (long i = 0; i < Dv; i++) v_bar[t * Dv + i] -= r_bar[i];
-        for (long i = 0; i < s->w[0]; i++) k_bar[t * s->w[0] + i] = c->residual ? r_bar[i] : 0;
+        REAL *v_bar = s->v_bar + t * ldv, *k_bar = s->k_bar + t * s->ld[0];
+        NAMED(error_back)(c, Dv, gap, v, room, e_bar, r_bar, v_bar);
+        for (long i = 0; i < Dv; i++) v_bar[i] -= r_bar[i];
+        for (long i = 0; i < s->w[0]; i++) k_bar[i] = c->residual ? r_bar[i] : 0;
         if (!c->normalised) {
             memcpy(z_bar, r_bar, Dv * sizeof(REAL));
             continue;
@@ -119,11 +118,10 @@ static void NAMED(top_back)(work_t *s, long n, REAL *k_bar, REAL *v_bar) {
         NAMED(layer_norm_back)(Dv, inner, normal, rstd, z_bar);
         for (long i = 0; i < Dv; i++) z_bar[i] += scale * normal[i];
     }
-    memset(s->other, 0, 4 * ldv * sizeof(REAL));
 }
 
 /* Through the keys' path, errors first; `anchor_bar` takes the adjoint of the weights at which surprises are taken. */
-static void NAMED(key_back)(work_t *s, long n, REAL *const *anchor, REAL *const *anchor_bar, REAL *k_bar, REAL *v_bar) {
+static void NAMED(key_back)(work_t *s, long n, REAL *const *anchor, REAL *const *anchor_bar) {
     const long L = s->L;
     for (long j = 0; j + 1 < L; j++) {
         for (long i = 0; i < n * s->ld[j + 1]; i += VL) {
@@ -135,7 +133,7 @@ static void NAMED(key_back)(work_t *s, long n, REAL *const *anchor, REAL *const 
         NAMED(pack)(n, s->w[j + 2], s->d[j + 1], s->ld[j + 2], s->packed);
         NAMED(outer)(s, n, j + 1, s->scaled, s->packed, anchor_bar[j + 1], ADD);
     }
-    NAMED(top_back)(s, n, k_bar, v_bar);
+    NAMED(top_back)(s, n);
     for (long j = L - 1; j >= 0; j--) {
         NAMED(pack)(n, s->w[j + 1], s->z_bar[j], s->ld[j + 1], s->packed);
         NAMED(outer)(s, n, j, s->a[j], s->packed, anchor_bar[j], ADD);
@@ -143,8 +141,7 @@ static void NAMED(key_back)(work_t *s, long n, REAL *const *anchor, REAL *const 
         for (long i = 0; j && i < n * s->ld[j]; i += VL)
             STORE(s->z_bar[j - 1] + i, LOAD(s->z_bar[j - 1] + i) + LOAD(s->a_bar[j] + i) * LOAD(s->slope[j - 1] + i));
     }
-    for (long t = 0; t < n; t++)
-        for (long i = 0; i < s->w[0]; i++) k_bar[t * s->w[0] + i] += s->a_bar[0][t * s->ld[0] + i];
+    NAMED(axpy)(n * s->ld[0], 1, s->a_bar[0], s->k_bar);
 }
 
 /* What the reads send to the state at the chunk's start. */
@@ -162,11 +159,11 @@ static void NAMED(state_back)(work_t *s, long n) {
 static void NAMED(backward_piece)(work_t *s, long row, int64_t at, long n, REAL *record) {
     const struct chunk_call *c = s->c;
     gates_t *g = &s->gates;
-    const long D = s->w[0], Dv = s->w[s->L], apart = at == 0 && c->anchor;
-    const int64_t place = row * c->tokens + at;
+    const long D = s->w[0], ld = s->ld[0], Dv = s->w[s->L], ldv = s->ld[s->L], apart = at == 0 && c->anchor;
     REAL *A[LAYERS], *S[LAYERS], *z[LAYERS], *zq[LAYERS];
     NAMED(unpack_record)(s, record, A, S, z, zq);
     NAMED(begin_piece)(s, row, at, n);
+    NAMED(fetch)(s, &c->y_bar, row, at, n, Dv, ldv, s->y_bar);
     memset(g->G_bar, 0, n * g->ld * sizeof(REAL));
     memset(g->beta_bar, 0, n * sizeof(REAL));
     memset(g->f_bar, 0, n * sizeof(REAL));
@@ -175,17 +172,19 @@ static void NAMED(backward_piece)(work_t *s, long row, int64_t at, long n, REAL 
     NAMED(key_path)(s, n, anchor, z, 1);
     NAMED(flip)(s->w[0], s->w[1], anchor[0], s->flipped_anchor[0]);
     for (long j = 0; apart && j < s->L; j++) NAMED(flip)(s->w[j], s->w[j + 1], A[j], s->flipped_A[j]);
-    NAMED(read_back)(s, n, (const REAL *)c->y_bar + place * Dv, (REAL *)c->q_bar + place * D,
-                     apart ? s->flipped_A : s->flipped_anchor, S, zq);
+    NAMED(read_back)(s, n, apart ? s->flipped_A : s->flipped_anchor, S, zq);
+    NAMED(deliver)(s, &c->q_bar, row, at, n, D, ld, s->other);
     NAMED(write_back)(s, n, A, S);
-    NAMED(key_back)(s, n, anchor, apart ? s->anchor_bar : s->X, (REAL *)c->k_bar + place * D,
-                    (REAL *)c->v_bar + place * Dv);
+    NAMED(key_back)(s, n, anchor, apart ? s->anchor_bar : s->X);
+    NAMED(deliver)(s, &c->k_bar, row, at, n, D, ld, s->k_bar);
+    NAMED(deliver)(s, &c->v_bar, row, at, n, Dv, ldv, s->v_bar);
     NAMED(state_back)(s, n);
-    const REAL *forget = c->forget, *momentum = c->momentum;
-    NAMED(gates_backward)(g, n, forget ? forget + place : NULL, momentum ? momentum + place : NULL,
-                          c->mask ? c->mask + row / c->heads * c->tokens + at : NULL, (REAL *)c->rate_bar + place,
-                          forget ? (REAL *)c->forget_bar + place : NULL,
-                          momentum ? (REAL *)c->momentum_bar + place : NULL);
+    NAMED(gates_backward)(g, n, c->forget.data ? s->forget : NULL, c->momentum.data ? s->momentum : NULL,
+                          c->mask ? c->mask + row / c->heads * c->tokens + at : NULL, s->rate_bar, s->forget_bar,
+                          s->momentum_bar);
+    NAMED(deliver)(s, &c->rate_bar, row, at, n, 1, 1, s->rate_bar);
+    NAMED(deliver)(s, &c->forget_bar, row, at, n, 1, 1, s->forget_bar);
+    NAMED(deliver)(s, &c->momentum_bar, row, at, n, 1, 1, s->momentum_bar);
 }
 
 static void NAMED(backward_row)(work_t *s, long row) {

@@ -11,21 +11,30 @@ enum activation { GELU = 0, SILU = 1 };
 enum how { SET, ADD, SUBTRACT };                             /* what a product does with the result's old value */
 enum part { FULL, LEFT_LOWER, LEFT_UPPER, RESULT_LOWER };    /* the part of a triangular operand or result that is not zero */
 
-/* Tensors are contiguous, with rows = batch x heads; `real` is float or double. A null pointer stands for what is not
- * there. A call reads `tokens` tokens from position `offset` within a chunk of `chunk` tokens. */
+/* A tensor with one vector or number per token of every row: its strides in numbers, vectors themselves without gaps.
+ * A null pointer stands for what is not there. */
+struct chunk_tokens {
+    void *data;
+    int64_t batch, head, token;
+};
+
+/* Rows are batch x heads; what has no strides is contiguous; `real` is float or double. A call reads `tokens` tokens
+ * from position `offset` within a chunk of `chunk` tokens. */
 struct chunk_call {
     int64_t rows, heads, tokens, chunk, offset, threads;
     int64_t layers, widths[LAYERS + 1];                      /* of keys, hidden layers, values */
     int64_t bias, activation, normalised, residual;
     double max_error;                                        /* 0: none */
-    const void *q, *k, *v;                                   /* (rows, tokens, width) */
-    const void *rate, *forget, *momentum;                    /* (rows, tokens) */
+    struct chunk_tokens q, k, v, rate, forget, momentum;
     const uint8_t *mask;                                     /* (rows / heads, tokens), 0 where a token is passed over */
     const void *start, *anchor;                              /* (rows, R, size) and (rows, size); anchor null at a border */
     void *saved;                                             /* (rows, records, record) */
-    void *y, *surprise, *end, *last_anchor;                  /* forward; last_anchor: A at the last border passed, or null */
-    const void *y_bar, *end_bar, *last_anchor_bar;           /* backward, from here on */
-    void *q_bar, *k_bar, *v_bar, *rate_bar, *forget_bar, *momentum_bar, *start_bar, *anchor_bar;
+    struct chunk_tokens y, surprise;                         /* forward */
+    void *end, *last_anchor;                                 /* last_anchor: A at the last border passed, or null */
+    struct chunk_tokens y_bar;                               /* backward, from here on */
+    const void *end_bar, *last_anchor_bar;
+    struct chunk_tokens q_bar, k_bar, v_bar, rate_bar, forget_bar, momentum_bar;
+    void *start_bar, *anchor_bar;
 };
 
 #endif

@@ -59,19 +59,20 @@ static void NAMED(read)(work_t *s, long n, REAL *const *zq) {
     }
 }
 
-static void NAMED(emit)(const work_t *s, long n, const REAL *zq, const REAL *q, REAL *y, REAL *surprise) {
+/* The reads of a piece, in `other`, and the length of every token's surprise, in `rate_bar`. */
+static void NAMED(emit)(work_t *s, long n, const REAL *zq) {
     const struct chunk_call *c = s->c;
     const long Dv = s->w[s->L], ldv = s->ld[s->L];
-    for (long t = 0; t < n; t++, y += Dv) {
+    for (long t = 0; t < n; t++) {
+        REAL *y = s->other + t * Dv, square = 0;
         if (c->normalised) NAMED(layer_norm)(Dv, zq + t * ldv, y);
         else memcpy(y, zq + t * ldv, Dv * sizeof(REAL));
-        for (long i = 0; c->residual && i < Dv; i++) y[i] += q[t * s->w[0] + i];
-        REAL square = 0;
+        for (long i = 0; c->residual && i < Dv; i++) y[i] += s->h[0][t * s->ld[0] + i];
         for (long j = 0; j < s->L; j++) {
             const REAL *d = s->d[j] + t * s->ld[j + 1], *a = s->a[j] + t * s->ld[j];
             square += NAMED(dot)(s->ld[j + 1], d, d) * NAMED(dot)(s->ld[j], a, a);
         }
-        surprise[t] = SQRT(square);
+        s->rate_bar[t] = SQRT(square);
     }
 }
 
@@ -110,12 +111,13 @@ static void NAMED(unpack_record)(work_t *s, REAL *record, REAL **A, REAL **S, RE
 
 static void NAMED(begin_piece)(work_t *s, long row, int64_t at, long n) {
     const struct chunk_call *c = s->c;
-    const REAL *q = c->q, *k = c->k, *v = c->v, *rate = c->rate, *forget = c->forget, *momentum = c->momentum;
-    const int64_t place = row * c->tokens + at;
-    NAMED(spread)(n, s->w[0], s->ld[0], q + place * s->w[0], s->h[0]);
-    NAMED(spread)(n, s->w[0], s->ld[0], k + place * s->w[0], s->a[0]);
-    NAMED(spread)(n, s->w[s->L], s->ld[s->L], v + place * s->w[s->L], s->v);
-    NAMED(gates_forward)(&s->gates, n, rate + place, forget ? forget + place : NULL, momentum ? momentum + place : NULL,
+    NAMED(fetch)(s, &c->q, row, at, n, s->w[0], s->ld[0], s->h[0]);
+    NAMED(fetch)(s, &c->k, row, at, n, s->w[0], s->ld[0], s->a[0]);
+    NAMED(fetch)(s, &c->v, row, at, n, s->w[s->L], s->ld[s->L], s->v);
+    NAMED(fetch)(s, &c->rate, row, at, n, 1, 1, s->rate);
+    NAMED(fetch)(s, &c->forget, row, at, n, 1, 1, s->forget);
+    NAMED(fetch)(s, &c->momentum, row, at, n, 1, 1, s->momentum);
+    NAMED(gates_forward)(&s->gates, n, s->rate, c->forget.data ? s->forget : NULL, c->momentum.data ? s->momentum : NULL,
                          c->mask ? c->mask + row / c->heads * c->tokens + at : NULL);
 }
 
@@ -143,9 +145,9 @@ static void NAMED(forward_row)(work_t *s, long row) {
         NAMED(begin_piece)(s, row, at, n);
         NAMED(key_path)(s, n, at == 0 && c->anchor ? s->anchor : s->A, z, 0);
         NAMED(read)(s, n, zq);
-        int64_t place = row * c->tokens + at;
-        NAMED(emit)(s, n, zq[s->L - 1], (const REAL *)c->q + place * s->w[0], (REAL *)c->y + place * Dv,
-                    (REAL *)c->surprise + place);
+        NAMED(emit)(s, n, zq[s->L - 1]);
+        NAMED(deliver)(s, &c->y, row, at, n, Dv, Dv, s->other);
+        NAMED(deliver)(s, &c->surprise, row, at, n, 1, 1, s->rate_bar);
         NAMED(write)(s, n);
         if (c->last_anchor && (c->offset + at + n) % c->chunk == 0) /* the last border that is passed stays */
             NAMED(to_flat)(s, s->A, (REAL *)c->last_anchor + row * s->size);

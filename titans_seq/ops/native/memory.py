@@ -17,7 +17,7 @@ from torch import Tensor
 from titans_seq.ops.biases import L2, DotProduct
 from titans_seq.ops.checks import check_inputs
 from titans_seq.ops.native import level, library
-from titans_seq.ops.native.arguments import LAYERS, ChunkCall, pointer
+from titans_seq.ops.native.arguments import LAYERS, ChunkCall
 from titans_seq.ops.rule import Gates, MemoryRule, MemoryState
 
 _BIASES = {L2: 0, DotProduct: 1}
@@ -59,8 +59,8 @@ def memory(
     anchor = state.anchor.reshape(rows, -1).contiguous() if offset else None
     shape = _Shape(rule, chunk_size, offset, heads)
     y, surprise, end, border = _Chunks.apply(
-        shape, torch.is_grad_enabled(), gates.mask, *(x.contiguous() for x in (q, k, v, gates.learning_rate)),
-        *(None if x is None else x.contiguous() for x in (gates.forget, gates.momentum)), start, anchor,
+        shape, torch.is_grad_enabled(), gates.mask, *(_dense(x) for x in (q, k, v)), gates.learning_rate, gates.forget,
+        gates.momentum, start, anchor,
     )  # fmt: skip
     weights = end[:, 0].view_as(state.weights)
     after = (offset + tokens) % chunk_size
@@ -82,6 +82,16 @@ def memory(
             position=state.position + tokens,
         ),
     )
+
+
+def _dense(x: Tensor) -> Tensor:
+    """``x``, or a copy where a vector has gaps."""
+    return x if x.stride(-1) == 1 else x.contiguous()
+
+
+def _like(x: Tensor) -> Tensor:
+    """Room for (B, H, T, ...) in the order in which a layer reads it next: heads side by side."""
+    return x.new_empty(x.shape[0], x.shape[2], x.shape[1], *x.shape[3:]).transpose(1, 2)
 
 
 def _written(before: Tensor, gates: Gates, tokens: int, pending: int) -> Tensor:
@@ -136,7 +146,7 @@ class _Chunks(torch.autograd.Function):
                 forget: Tensor | None, momentum: Tensor | None, start: Tensor, anchor: Tensor | None
                 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:  # fmt: skip
         mask = None if mask is None else mask.contiguous()
-        y, surprise, end = torch.empty_like(v), rate.new_empty(rate.shape), torch.empty_like(start)
+        y, surprise, end = _like(v), rate.new_empty(rate.shape), torch.empty_like(start)
         border = start.new_empty(start.shape[0], start.shape[2]) if shape.crosses(q.shape[2]) else None
         chunks, size = shape.record(q, momentum is not None)
         record = q.new_empty(start.shape[0], chunks, size) if keep else None
@@ -150,13 +160,17 @@ class _Chunks(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *bars: Tensor | None) -> tuple[Tensor | None, ...]:
-        y_bar, _, end_bar, border_bar = (None if x is None else x.contiguous() for x in bars)
+        y_bar = None if bars[0] is None else _dense(bars[0])
+        end_bar, border_bar = (None if x is None else x.contiguous() for x in bars[2:])
         mask, q, k, v, rate, forget, momentum, start, anchor, record = ctx.saved_tensors
         inputs = {"q": q, "k": k, "v": v, "rate": rate, "forget": forget, "momentum": momentum, "start": start,
                   "anchor": anchor}  # fmt: skip
-        grads = {name: None if x is None else torch.empty_like(x) for name, x in inputs.items()}
+        grads = {
+            name: None if x is None else torch.empty_like(x) if x.ndim < 3 or name == "start" else _like(x)
+            for name, x in inputs.items()
+        }
         _run(ctx.shape, 1, q, k=k, v=v, rate=rate, forget=forget, momentum=momentum, mask=mask, start=start,
-             anchor=anchor, saved=record, y_bar=torch.zeros_like(v) if y_bar is None else y_bar, end_bar=end_bar,
+             anchor=anchor, saved=record, y_bar=y_bar, end_bar=end_bar,
              last_anchor_bar=border_bar, **{f"{name}_bar": x for name, x in grads.items()})  # fmt: skip
         return None, None, None, *grads.values()
 
@@ -164,8 +178,8 @@ class _Chunks(torch.autograd.Function):
 def _run(shape: _Shape, backward: int, q: Tensor, **tensors: Tensor | None) -> None:
     call = shape.call(q)
     for name, x in {"q": q, **tensors}.items():
-        setattr(call, name, pointer(x))
+        call.put(name, x)
     compiled = library()
     assert compiled is not None
-    if compiled.titans_chunk(ctypes.byref(call), backward, q.dtype == torch.float64, level()):
+    if compiled.titans_chunk(ctypes.byref(call), backward, int(q.dtype == torch.float64), level()):
         raise MemoryError("no memory for the compiled kernels' working room")

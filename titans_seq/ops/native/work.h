@@ -8,13 +8,14 @@ struct NAMED(work) {
     long record;                            /* what a chunk leaves for its backward pass: A, S, outputs for k and q */
     gates_t gates;
     REAL *block, *A[LAYERS], *S[LAYERS], *anchor[LAYERS], *flipped_anchor[LAYERS];
+    REAL *rate, *forget, *momentum;         /* of the tokens at hand */
     REAL *v, *a[LAYERS], *z[LAYERS], *slope[LAYERS], *bend[LAYERS], *t[LAYERS], *d[LAYERS], *h[LAYERS], *zq[LAYERS];
     REAL *normal, *gap, *error, *rstd;
     REAL *share0, *share1, *P, *Q, *scaled, *other, *packed, *flipped;
     /* backward */
     REAL *X[LAYERS], *Y[LAYERS], *anchor_bar[LAYERS], *a_bar[LAYERS], *d_bar[LAYERS], *z_bar[LAYERS], *zq_bar[LAYERS];
     REAL *slope_q[LAYERS], *flipped_A[LAYERS];
-    REAL *share0_bar, *share1_bar;
+    REAL *share0_bar, *share1_bar, *y_bar, *k_bar, *v_bar, *rate_bar, *forget_bar, *momentum_bar;
 };
 #define work_t struct NAMED(work)
 
@@ -35,6 +36,9 @@ static void NAMED(lay_out)(work_t *s, REAL *block, int backward, size_t *used) {
     g->beta = TAKE(C + 1), g->f = TAKE(C + 1), g->m = TAKE(C + 1);
     g->G_bar = TAKE(C * ldC), g->row = TAKE(ldC), g->e_bar = TAKE(ldC);
     g->beta_bar = TAKE(C), g->f_bar = TAKE(C);
+    s->rate = TAKE(C), s->forget = TAKE(C), s->momentum = TAKE(C);
+    s->rate_bar = TAKE(C), s->forget_bar = TAKE(C), s->momentum_bar = TAKE(C);
+    s->y_bar = TAKE(C * s->ld[L]), s->k_bar = TAKE(C * s->ld[0]), s->v_bar = TAKE(C * s->ld[L]);
     s->v = TAKE(C * s->ld[L]);
     s->normal = TAKE(C * s->ld[L]), s->gap = TAKE(C * s->ld[L]), s->error = TAKE(C * s->ld[L]);
     s->rstd = TAKE(C), s->share0 = TAKE(ldC), s->share1 = TAKE(ldC);
@@ -61,7 +65,7 @@ static void NAMED(lay_out)(work_t *s, REAL *block, int backward, size_t *used) {
 static void NAMED(measure)(work_t *s, const struct chunk_call *c) {
     memset(s, 0, sizeof *s);
     s->c = c, s->L = c->layers, s->C = c->chunk < c->tokens ? c->chunk : c->tokens;
-    s->ldC = PADDED(s->C), s->parts = c->momentum ? 2 : 1;
+    s->ldC = PADDED(s->C), s->parts = c->momentum.data ? 2 : 1;
     for (long j = 0; j <= s->L; j++) {
         s->w[j] = c->widths[j], s->ld[j] = PADDED(s->w[j]);
         s->widest = s->ld[j] > s->widest ? s->ld[j] : s->widest;
@@ -98,13 +102,25 @@ static void NAMED(to_flat)(const work_t *s, REAL *const *panels, REAL *flat) {
             for (long i = 0; i < s->w[j]; i++) flat[o * s->w[j] + i] = panels[j][(o / NR * s->w[j] + i) * NR + o % NR];
 }
 
-/* Tokens (n, width) into a buffer with padded rows, and back. */
-static void NAMED(spread)(long n, long width, long ld, const REAL *from, REAL *to) {
-    for (long t = 0; t < n; t++) memcpy(to + t * ld, from + t * width, width * sizeof(REAL));
+/* Tokens [at, at + n) of a row of x into a buffer with rows of ld numbers, and back; nothing where there is no x. */
+static void NAMED(fetch)(const work_t *s, const struct chunk_tokens *x, long row, int64_t at, long n, long width, long ld,
+                         REAL *to) {
+    if (!x->data) return;
+    const REAL *from = (const REAL *)x->data + row / s->c->heads * x->batch + row % s->c->heads * x->head + at * x->token;
+    for (long t = 0; t < n; t++, to += ld, from += x->token) {
+        if (width == 1) *to = *from;
+        else memcpy(to, from, width * sizeof(REAL));
+    }
 }
 
-static void NAMED(gather)(long n, long width, long ld, const REAL *from, REAL *to) {
-    for (long t = 0; t < n; t++) memcpy(to + t * width, from + t * ld, width * sizeof(REAL));
+static void NAMED(deliver)(const work_t *s, const struct chunk_tokens *x, long row, int64_t at, long n, long width, long ld,
+                           const REAL *from) {
+    if (!x->data) return;
+    REAL *to = (REAL *)x->data + row / s->c->heads * x->batch + row % s->c->heads * x->head + at * x->token;
+    for (long t = 0; t < n; t++, from += ld, to += x->token) {
+        if (width == 1) *to = *from;
+        else memcpy(to, from, width * sizeof(REAL));
+    }
 }
 
 /* Tokens of the piece that starts at ``at``: up to the next border. */
