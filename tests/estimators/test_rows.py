@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from titans_seq import TitansEmbedder
+from titans_seq.errors import UnknownNameError
+from titans_seq.estimators.series import Scale
 
 TINY = {"d_model": 16, "n_layers": 2, "batch_size": 4}
 
@@ -27,7 +29,8 @@ MANY = bases(40, 41, 300, 5, 1, 1100, 40, 64, 33)
 
 
 @pytest.mark.parametrize(
-    ("kind", "pool"), [("sequences", "mean"), ("series", "mean"), ("series", "last"), ("ragged", "max")]
+    ("kind", "pool"),
+    [("sequences", "mean"), ("sequences", "attention"), ("series", "mean"), ("series", "last"), ("ragged", "max")],
 )
 def test_alone_among_others_and_in_any_order(kind: str, pool: str) -> None:
     rows = {"sequences": MANY, "series": series(), "ragged": [row[: 20 + 3 * i] for i, row in enumerate(series())]}[
@@ -43,6 +46,19 @@ def test_alone_among_others_and_in_any_order(kind: str, pool: str) -> None:
     order = np.random.default_rng(3).permutation(9)
     shuffled = rows[order] if isinstance(rows, np.ndarray) else [rows[i] for i in order]
     np.testing.assert_array_equal(fitted.transform(shuffled), together[order])
+
+
+def test_scaled_by_its_past_no_row_knows_a_later_one() -> None:
+    rows = series()
+    rows[0, :2] = 1, 3
+    scaled = Scale.of("past", [row[:, None] for row in rows]).apply(rows[0][:, None])
+    np.testing.assert_array_equal(scaled[:2, 0], [0, 1])
+    np.testing.assert_allclose(scaled[-1, 0], (rows[0, -1] - rows[0].mean()) / rows[0].std(), rtol=1e-6)
+    fitted = TitansEmbedder(**TINY, scale="past", pool="max", patch=2).fit(rows)
+    far = 1e6 + 1e-3 * rows
+    np.testing.assert_allclose(fitted.transform(far), fitted.transform(rows), atol=1e-3)
+    with pytest.raises(UnknownNameError, match="pool of series"):
+        TitansEmbedder(**TINY, pool="attention").fit(rows)
 
 
 def test_rows_side_by_side_change_the_rounding_only() -> None:

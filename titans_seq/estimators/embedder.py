@@ -17,13 +17,14 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from titans_seq.config import TrainDnaConfig
 from titans_seq.errors import ConfigError, RangeError, ShapeError, unknown_name
 from titans_seq.estimators import inputs, saving
-from titans_seq.estimators.pooling import POOLS
 from titans_seq.estimators.sequences import STRANDS, Read, dna_config, embed_reads, region_read, train_on_sequences
-from titans_seq.estimators.series import Scale, Series, check_series, patches, read_series, train_on_series
+from titans_seq.estimators.series import Scale, Series, check_series, patches, train_on_series
+from titans_seq.estimators.series_reading import pool_series
 from titans_seq.genomics import open_genome, reverse_complement
 from titans_seq.genomics.bed import read_bed
 from titans_seq.models import Encoder
 from titans_seq.streaming import open_dna_model
+from titans_seq.streaming.pool import POOLS
 from titans_seq.tasks import NextBase
 from titans_seq.tasks.build import build_next_base
 from titans_seq.tasks.next_value import NextValue
@@ -50,7 +51,8 @@ class TitansEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         ``+`` reads what is given (a region on ``-`` as its reverse complement), ``-`` the other strand, ``both`` gives
         the mean of the two vectors.
     pool
-        ``mean``, ``max`` or ``last`` over the tokens of a row; unknown bases and missing values are left out.
+        ``mean``, ``max`` or ``last`` over the tokens of a row, for bases also ``attention``
+        (`titans_seq.streaming.pool`); unknown bases and missing values are left out.
     layer
         -1 the encoder's output, 0 the embedded tokens, k after block k.
     memory, d_model, n_layers, chunk_size
@@ -59,7 +61,7 @@ class TitansEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         Time steps of a token, for series.
     scale
         Of series: ``fit`` by mean and deviation of each channel over the series of the fit, ``series`` by the series'
-        own, ``none``.
+        own, ``past`` by those of its rows so far, ``none``.
     steps
         Optimiser steps of self-supervised training (next base, next value) on the X of ``fit``; 0 leaves the weights
         random, which is a fair baseline and often a useful one.
@@ -153,13 +155,15 @@ class TitansEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             raise ShapeError(f"this embedder was fitted on {self.domain_}, but X is {domain}")
         if domain == "series":
             tokens = self._tokens(self._series(X, kind, first=False))
-            return read_series(self.task_, tokens, rows=self.batch_size, pool=self.pool, layer=self.layer)
+            whole = [np.array([[0, len(one)]]) for one in tokens]
+            found = dict(pool_series(self.task_, tokens, whole, rows=self.batch_size, pool=self.pool, layer=self.layer))
+            return np.concatenate([found[number] for number in range(len(tokens))])
         turns = {"+": [False], "-": [True], "both": [False, True]}[self.strand]
-        found = [
+        vectors = [
             embed_reads(self.task_, reads, rows=self.batch_size, pool=self.pool, layer=self.layer)
             for reads in (self._reads(X, kind, turn=turn) for turn in turns)
         ]
-        return found[0] if len(found) == 1 else (found[0] + found[1]) / np.float32(2)
+        return vectors[0] if len(vectors) == 1 else (vectors[0] + vectors[1]) / np.float32(2)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write weights, parameters and scale as one safetensors file, for other machines and other years."""
@@ -215,6 +219,8 @@ class TitansEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     def _fit_series(self, X: Any, kind: inputs.Kind, *, seed: int) -> None:
         if self.model is not None:
             raise ShapeError("model reads bases, but X is numeric; give sequences, or leave model out")
+        if self.pool == "attention":
+            raise unknown_name("pool of series", self.pool, [name for name in POOLS if name != "attention"])
         series = self._series(X, kind, first=True)
         self.scale_ = Scale.of(self.scale, series)
         self.task_ = self.build_series(channels=series[0].shape[1])

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from titans_seq.config import TrainDnaConfig
 from titans_seq.config.encoder import EncoderSection
@@ -26,7 +25,6 @@ from titans_seq.config.sections import (
     StreamsSection,
 )
 from titans_seq.errors import RangeError
-from titans_seq.estimators.pooling import Pool
 from titans_seq.genomics import (
     N_TOKEN,
     BaseStreams,
@@ -37,6 +35,7 @@ from titans_seq.genomics import (
     reverse_complement,
 )
 from titans_seq.streaming import Session
+from titans_seq.streaming.pool import Pool
 from titans_seq.tasks import NextBase
 from titans_seq.training.budget import Budget
 from titans_seq.training.loop import Fitting, fit
@@ -80,20 +79,25 @@ def _embed_group(
     task: NextBase, reads: Sequence[Read], side: int, length: int, *, pool: str, layer: int
 ) -> npt.NDArray[np.float32]:
     tokens = np.full((side, length), N_TOKEN, dtype=np.uint8)
-    wanted = np.zeros((side, length), dtype=np.bool_)
     for row, read in enumerate(reads):
         tokens[row, : len(read.tokens)] = read.tokens
-        wanted[row, read.context : len(read.tokens)] = read.tokens[read.context :] < N_TOKEN
-    device = next(task.parameters()).device
     session = Session(task, layer=layer, rows=side, expect=length)
-    pooled = Pool(pool, rows=side, width=task.encoder.d_model, device=device)
+    width = task.encoder.d_model
+    pools = [
+        Pool(pool, width=width, strand="+", start=np.array([read.context]), end=np.array([len(read.tokens)]))
+        for read in reads
+    ]
+    vectors = np.zeros((len(reads), width), dtype=np.float32)
     piece = max(_PIECE // side // task.encoder.border, 1) * task.encoder.border
     for at in range(0, length, piece):
-        seen = session.feed(tokens[:, at : at + piece]).vectors
-        assert seen is not None
-        pooled.add(seen, torch.from_numpy(wanted[:, at : at + piece]).to(device))
-    found: npt.NDArray[np.float32] = pooled.result()[: len(reads)].cpu().numpy()
-    return found
+        block = tokens[:, at : at + piece]
+        seen = session.feed(block)
+        assert seen.vectors is not None
+        h, loss = seen.vectors.cpu().numpy(), seen.loss.cpu().numpy()
+        for row, one in enumerate(pools):
+            for _, vector in one.take(at, h[row], block[row] < N_TOKEN, loss[row]):
+                vectors[row] = np.nan_to_num(vector)  # a row without any known base
+    return vectors
 
 
 def region_read(genome: Genome, contig: str, start: int, end: int, strand: str, *, context: int) -> Read:

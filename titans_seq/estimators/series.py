@@ -1,29 +1,20 @@
-"""Vectors of numeric series: scaling, patches, a short self-supervised training, reading.
-
-Row i of a result depends on series i and on the fitted weights and nothing else, to the last bit on a CPU: every call
-of the encoder has the same shape (``rows`` series side by side, empty ones filled up with masked tokens; a length that
-follows from the series' own), because the rounding of a matrix product may change with its shape.
-"""
+"""Numeric series on their way into an encoder: scaling, patches, a short self-supervised training."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from titans_seq.config.sections import OptimiserSection, RunSection
 from titans_seq.errors import RangeError, ShapeError, unknown_name
-from titans_seq.estimators.pooling import Pool
-from titans_seq.streaming.readings import layer_number, tapped
-from titans_seq.tasks import NextBase
-from titans_seq.tasks.next_value import NextValue, NextValueState
+from titans_seq.estimators.series_reading import CALL
+from titans_seq.tasks.next_value import NextValue
 from titans_seq.training.budget import Budget
 from titans_seq.training.loop import Fitting, fit
 from titans_seq.training.runtime import choose_runtime
@@ -31,9 +22,7 @@ from titans_seq.training.runtime import choose_runtime
 Series = npt.NDArray[np.float64]
 """(T, C) float64: T time steps of C channels; NaN is a missing value."""
 
-SCALES = ("fit", "series", "none")
-CALL = 512
-"""Tokens of a call at most, and of a training segment."""
+SCALES = ("fit", "series", "past", "none")
 
 
 @dataclass(frozen=True)
@@ -60,6 +49,8 @@ class Scale:
 
     def apply(self, series: Series) -> npt.NDArray[np.float32]:
         """Scale one series."""
+        if self.name == "past":
+            return _by_the_past(series)
         centre, spread = _level_and_size(series) if self.name == "series" else (self.centre, self.spread)
         return ((series - centre) / spread).astype(np.float32)
 
@@ -71,6 +62,23 @@ def _level_and_size(values: Series) -> tuple[npt.NDArray[np.float64], npt.NDArra
     centre = np.where(known, values, 0.0).sum(axis=0) / counts
     spread = np.sqrt(np.where(known, (values - centre) ** 2, 0.0).sum(axis=0) / counts)
     return centre, np.where(spread > 1e-12 * np.maximum(np.abs(centre), 1e-300), spread, 1.0)
+
+
+def _by_the_past(series: Series) -> npt.NDArray[np.float32]:
+    """``(x_t - m_t) / s_t`` by mean and deviation of the known rows up to t; 0 where they are all the same.
+
+    ``[1, 3]`` is ``[0, 1]``. Of n rows none is farther out than sqrt(n - 1).
+    """
+    known = ~np.isnan(series)
+    # Sums of squares lose digits far from zero, so the first known row is made zero.
+    first = series[known.argmax(axis=0), np.arange(series.shape[1])]
+    moved = np.where(known, series - first, 0.0)
+    counts = np.maximum(known.cumsum(axis=0), 1)
+    centre = moved.cumsum(axis=0) / counts
+    variance = (moved**2).cumsum(axis=0) / counts - centre**2
+    spread = np.sqrt(np.maximum(variance, 1e-12 * np.maximum(centre**2, 1e-300)))
+    scaled = np.where(variance > 0, (moved - centre) / spread, 0.0)
+    return np.where(known, scaled, np.nan).astype(np.float32)
 
 
 def patches(series: npt.NDArray[np.float32], patch: int) -> npt.NDArray[np.float32]:
@@ -157,70 +165,6 @@ def train_on_series(
         fitting = Fitting(Path(folder), Budget(steps, None), OptimiserSection(warmup=min(50, steps // 4)), run)
         fit(task, streams, fitting=fitting, runtime=choose_runtime(run))
     task.eval()
-
-
-def read_series(
-    task: NextValue, tokens: Sequence[npt.NDArray[np.float32]], *, rows: int, pool: str, layer: int
-) -> npt.NDArray[np.float32]:
-    """Give one vector per series, (len(tokens), d_model).
-
-    Parameters
-    ----------
-    tokens
-        Series as patches, (n_i, V).
-    rows
-        Series read side by side.
-    pool, layer
-        See `Pool` and `titans_seq.streaming.Session`.
-    """
-    vectors = np.zeros((len(tokens), task.encoder.d_model), dtype=np.float32)
-    layer = layer_number(layer, blocks=len(task.encoder.blocks))
-    task.eval()
-    for length, group in _groups(tokens, rows=rows, border=task.encoder.border):
-        vectors[group] = _read_group(task, [tokens[i] for i in group], rows, length, pool=pool, layer=layer)
-    return vectors
-
-
-def _groups(
-    tokens: Sequence[npt.NDArray[np.float32]], *, rows: int, border: int
-) -> Iterator[tuple[int, npt.NDArray[np.intp]]]:
-    """Series that are read in the same shape, at most ``rows`` at once: (tokens of the whole, their numbers)."""
-    lengths = np.array([-(-len(token) // border) * border for token in tokens])
-    for length in np.unique(lengths):
-        same = np.flatnonzero(lengths == length)
-        for at in range(0, len(same), rows):
-            yield int(length), same[at : at + rows]
-
-
-@torch.inference_mode()
-def _read_group(
-    task: NextValue, tokens: Sequence[npt.NDArray[np.float32]], rows: int, length: int, *, pool: str, layer: int
-) -> npt.NDArray[np.float32]:
-    device = next(task.parameters()).device
-    block = np.full((rows, length, task.values), np.nan, dtype=np.float32)
-    for row, token in enumerate(tokens):
-        block[row, : len(token)] = token
-    values = torch.from_numpy(block)
-    call = max(CALL // task.encoder.border, 1) * task.encoder.border
-    pooled = Pool(pool, rows=rows, width=task.encoder.d_model, device=device)
-    state: NextValueState | None = None
-    for at in range(0, length, call):
-        part = values[:, at : at + call].to(device)
-        known = ~part.isnan()
-        seen, state = _vectors(task, part, known, state, layer=layer)
-        pooled.add(seen, known.any(-1))
-    return cast(npt.NDArray[np.float32], pooled.result()[: len(tokens)].cpu().numpy())
-
-
-def _vectors(
-    task: NextValue, part: Tensor, known: Tensor, state: NextValueState | None, *, layer: int
-) -> tuple[Tensor, NextValueState]:
-    # The tap needs the encoder alone, which both tasks have.
-    with tapped(cast(NextBase, task), layer=layer, record=False) as tap:
-        _, state = task.read(part, known, state=state)
-    seen = tap.vectors()
-    assert seen is not None
-    return seen, state
 
 
 def check_series(series: Sequence[Series], *, channels: int | None = None) -> None:

@@ -1,6 +1,6 @@
-"""Vectors of bases into one vector per region, while they are read: RAM does not grow with what was read.
+"""Vectors of tokens into one vector per region, while they are read: RAM does not grow with what was read.
 
-For the known bases t of a region (N is left out), with vectors h_t:
+For the known tokens t of a region (N and missing values are left out), with vectors h_t:
 
     mean        sum h_t / n
     max         per coordinate, the largest
@@ -34,6 +34,7 @@ LEAST: Final = 1e-6
 Pooled = tuple[int, npt.NDArray[np.float32]]
 """Number of a region, and its vector (d_model); NaN where it holds no known base."""
 Doubles = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.float32]
 
 
 @dataclass(slots=True)
@@ -75,20 +76,24 @@ class Pool:
     def add(self, part: Part) -> list[Pooled]:
         """Take a part in; gives number and vector of every region that ended with it."""
         assert part.vectors is not None
-        first, last = (part.start, part.end) if self.forward else (-part.end, -part.start)
-        order = 1 if self.forward else -1
-        vectors, tokens, loss = part.vectors[::order], part.tokens[::order], part.loss[::order]
-        known = tokens < N_TOKEN
-        weights = None
+        first, order = (part.start, 1) if self.forward else (-part.end, -1)
+        return self.take(first, part.vectors[::order], part.tokens[::order] < N_TOKEN, part.loss[::order])
+
+    def take(self, first: int, vectors: Floats, known: npt.NDArray[np.bool_], loss: Floats | None) -> list[Pooled]:
+        """As `add`, tokens ``first ..`` in the order of reading; the loss is looked at for ``attention`` alone."""
+        last, weights = first + len(vectors), None
         if self.how == "attention":
+            assert loss is not None
             weights = np.where(np.isnan(loss), log(4), np.maximum(loss, LEAST)).astype(np.float64)
         ended: list[Pooled] = []
         for low, high in pairwise(self._edges(first, last)):
             self._begin(low)
             ended += self._close(low)  # what ended in a gap
-            cut = slice(low - first, high - first)
-            if known[cut].any():
-                self._take(vectors[cut][known[cut]], None if weights is None else weights[cut][known[cut]])
+            cut: slice | npt.NDArray[np.intp] = slice(low - first, high - first)
+            if not known[cut].all():
+                cut = low - first + np.flatnonzero(known[cut])
+            if len(vectors[cut]):
+                self._reduce(vectors[cut], None if weights is None else weights[cut])
             ended += self._close(high)
         return ended
 
@@ -126,7 +131,7 @@ class Pool:
             self._open[number] = _Open(np.full(self.width, empty))
         self._next = max(self._next, stop)
 
-    def _take(self, vectors: npt.NDArray[np.float32], weights: Doubles | None) -> None:
+    def _reduce(self, vectors: Floats, weights: Doubles | None) -> None:
         """Reduce a cut and give it to the regions that are open."""
         if not self._open:
             return
