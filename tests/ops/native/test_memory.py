@@ -13,6 +13,7 @@ from titans_seq.ops import Gates, MemoryRule, MemoryState, Structure, make_bias,
 from titans_seq.ops.dispatch import run_memory
 from titans_seq.ops.native import LEVELS, library, load
 from titans_seq.ops.native.memory import memory, refusal
+from titans_seq.ops.native.room import Room
 
 pytestmark = pytest.mark.skipif(library() is None, reason=f"compiled kernels: {load()[1]}")
 CLIPS = {"free": None, "clip": 0.5}
@@ -105,13 +106,41 @@ def test_a_row_alone_equals_the_row_in_a_batch(structure: str) -> None:
 
 @pytest.mark.parametrize("structure", ["mlp3", "matrix-5x3"])
 def test_no_unwritten_memory_is_read(structure: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every tensor that is made without numbers is full of NaN."""
+    """Every tensor that is made without numbers is full of NaN, and so is the room of earlier calls."""
+    take = Room.__init__
+
+    def poisoned(self: Room, size: int, dtype: torch.dtype) -> None:
+        take(self, size, dtype)
+        self.fill(255)
+
+    monkeypatch.setattr(Room, "__init__", poisoned)
     make = {owner: getattr(owner, name) for owner, name in ((torch, "empty_like"), (torch.Tensor, "new_empty"))}
     monkeypatch.setattr(torch, "empty_like", lambda *a, **o: make[torch](*a, **o).fill_(torch.nan))
     monkeypatch.setattr(torch.Tensor, "new_empty", lambda *a, **o: make[torch.Tensor](*a, **o).fill_(torch.nan))
     rule = rule_of(structure, "l2", "l2", "momentum")
     x = inputs_for(rule, 11, position=3, chunk=4, masked=True)
     assert_same(outcome(native, x, rule, 4), outcome(recurrent, x, rule, 4), 1e-10)
+
+
+def test_room_is_used_again_and_only_when_it_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Room, "_idle", [])
+    rule = rule_of("mlp2", "l2", "l2", "momentum")
+    x, other = (inputs_for(rule, 40, chunk=4, seed=seed) for seed in (0, 1))
+    wanted = outcome(recurrent, x, rule, 4)
+    y, _ = native(x.q, x.k, x.v, x.gates, x.state, rule=rule, chunk_size=4)
+    outcome(native, other, rule, 4)  # between a forward pass and its backward pass
+    make = torch.Generator().manual_seed(7)
+    bar = torch.randn(y.shape, generator=make, dtype=torch.float64)
+    (found,) = torch.autograd.grad(y, x.q, bar)
+    reads = recurrent(x.q, x.k, x.v, x.gates, x.state, rule=rule, chunk_size=4)[0]
+    torch.testing.assert_close(found, torch.autograd.grad(reads, x.q, bar)[0], rtol=1e-10, atol=1e-12)
+    assert_same(outcome(native, x, rule, 4), wanted, 1e-10)
+    one = Room(1000, torch.float32)
+    address = one.data_ptr()
+    two = Room(1000, torch.float32)
+    assert two.data_ptr() != address
+    del one
+    assert Room(1200, torch.float32).data_ptr() == address
 
 
 def test_no_tokens_change_nothing() -> None:

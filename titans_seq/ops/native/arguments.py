@@ -6,6 +6,8 @@ import ctypes
 
 from torch import Tensor
 
+from titans_seq.ops.native.room import Room
+
 LAYERS = 8
 
 
@@ -20,10 +22,8 @@ class Tokens(ctypes.Structure):
     )
 
     @classmethod
-    def of(cls, x: Tensor | None) -> Tokens:
+    def of(cls, x: Tensor) -> Tokens:
         """(B, H, T) or (B, H, T, width); vectors without gaps."""
-        if x is None:
-            return cls()
         assert x.ndim == 3 or x.stride(3) == 1
         return cls(x.data_ptr(), *x.stride()[:3])
 
@@ -58,10 +58,13 @@ class ChunkCall(ctypes.Structure):
         *_pointers("start_bar", "anchor_bar"),
     )
 
-    def put(self, name: str, x: Tensor | None) -> None:
+    def put(self, name: str, x: Tensor | Room | None) -> None:
         """Set a field to a tensor: strides and all where it takes them, else contiguous."""
+        if x is None:
+            return
         if isinstance(getattr(self, name), Tokens):
+            assert isinstance(x, Tensor)
             setattr(self, name, Tokens.of(x))
-        elif x is not None:
-            assert x.is_contiguous()
+        else:
+            assert isinstance(x, Room) or x.is_contiguous()
             setattr(self, name, x.data_ptr())

@@ -18,6 +18,7 @@ from titans_seq.ops.biases import L2, DotProduct
 from titans_seq.ops.checks import check_inputs
 from titans_seq.ops.native import level, library
 from titans_seq.ops.native.arguments import LAYERS, ChunkCall
+from titans_seq.ops.native.room import Room
 from titans_seq.ops.rule import Gates, MemoryRule, MemoryState
 
 _BIASES = {L2: 0, DotProduct: 1}
@@ -149,11 +150,11 @@ class _Chunks(torch.autograd.Function):
         y, surprise, end = _like(v), rate.new_empty(rate.shape), torch.empty_like(start)
         border = start.new_empty(start.shape[0], start.shape[2]) if shape.crosses(q.shape[2]) else None
         chunks, size = shape.record(q, momentum is not None)
-        record = q.new_empty(start.shape[0], chunks, size) if keep else None
+        record = Room(start.shape[0] * chunks * size, q.dtype) if keep else None
         _run(shape, 0, q, k=k, v=v, rate=rate, forget=forget, momentum=momentum, mask=mask, start=start, anchor=anchor,
              saved=record, y=y, surprise=surprise, end=end, last_anchor=border)  # fmt: skip
-        ctx.shape = shape
-        ctx.save_for_backward(mask, q, k, v, rate, forget, momentum, start, anchor, record)
+        ctx.shape, ctx.record = shape, record
+        ctx.save_for_backward(mask, q, k, v, rate, forget, momentum, start, anchor)
         ctx.mark_non_differentiable(surprise)
         ctx.set_materialize_grads(False)
         return y, surprise, end, border
@@ -162,7 +163,7 @@ class _Chunks(torch.autograd.Function):
     def backward(ctx: Any, *bars: Tensor | None) -> tuple[Tensor | None, ...]:
         y_bar = None if bars[0] is None else _dense(bars[0])
         end_bar, border_bar = (None if x is None else x.contiguous() for x in bars[2:])
-        mask, q, k, v, rate, forget, momentum, start, anchor, record = ctx.saved_tensors
+        mask, q, k, v, rate, forget, momentum, start, anchor = ctx.saved_tensors
         inputs = {"q": q, "k": k, "v": v, "rate": rate, "forget": forget, "momentum": momentum, "start": start,
                   "anchor": anchor}  # fmt: skip
         grads = {
@@ -170,12 +171,12 @@ class _Chunks(torch.autograd.Function):
             for name, x in inputs.items()
         }
         _run(ctx.shape, 1, q, k=k, v=v, rate=rate, forget=forget, momentum=momentum, mask=mask, start=start,
-             anchor=anchor, saved=record, y_bar=y_bar, end_bar=end_bar,
+             anchor=anchor, saved=ctx.record, y_bar=y_bar, end_bar=end_bar,
              last_anchor_bar=border_bar, **{f"{name}_bar": x for name, x in grads.items()})  # fmt: skip
         return None, None, None, *grads.values()
 
 
-def _run(shape: _Shape, backward: int, q: Tensor, **tensors: Tensor | None) -> None:
+def _run(shape: _Shape, backward: int, q: Tensor, **tensors: Tensor | Room | None) -> None:
     call = shape.call(q)
     for name, x in {"q": q, **tensors}.items():
         call.put(name, x)

@@ -1,0 +1,54 @@
+"""Room for what a forward pass leaves for its backward pass, kept from one step to the next.
+
+A step of training leaves about 7 kB per token and head. Fresh from the system, every page of it is a fault (half a
+millisecond per megabyte on a virtual machine, as long as the computation itself); room that comes back is used again,
+and new room asks for huge pages.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from titans_seq.ops.native import library
+
+_STEP = 1 << 21  # a huge page
+
+
+class Room:
+    """``size`` numbers of ``dtype``, without gaps; given back when the last reference goes.
+
+    At most `KEPT` bytes lie idle in a process.
+    """
+
+    KEPT: ClassVar[int] = 1 << 30
+    _idle: ClassVar[list[Tensor]] = []
+
+    def __init__(self, size: int, dtype: torch.dtype) -> None:
+        wanted = -(-size * dtype.itemsize // _STEP) * _STEP
+        fits = [block for block in self._idle if wanted <= block.numel() <= 2 * wanted]
+        if fits:
+            self._block = min(fits, key=torch.Tensor.numel)
+            # By identity: comparing tensors would compare their numbers.
+            self._idle[:] = [block for block in self._idle if block is not self._block]
+        else:
+            self._block = torch.empty(wanted + _STEP, dtype=torch.uint8)
+            compiled = library()
+            if compiled is not None:
+                compiled.titans_huge_pages(ctypes.c_void_p(self._block.data_ptr()), ctypes.c_size_t(wanted + _STEP))
+
+    def data_ptr(self) -> int:
+        """Address of the first number, on a page of its own."""
+        return -(-self._block.data_ptr() // _STEP) * _STEP
+
+    def fill(self, byte: int) -> None:
+        """Set every byte; for tests."""
+        self._block.fill_(byte)
+
+    def __del__(self) -> None:
+        block = getattr(self, "_block", None)
+        if block is not None and block.numel() + sum(other.numel() for other in self._idle) <= self.KEPT:
+            self._idle.append(block)
