@@ -125,7 +125,10 @@ class NeuralMemory(nn.Module):
         """State before the first token: weights W_0 (learned), momentum, anchor, the convolution's tail."""
         if self.spec.structure == "none":
             return {}
-        fresh = MemoryState.fresh(self.rule, self.start.float() if self.start.dtype.itemsize < 4 else self.start, batch)
+        start = self.start.float() if self.start.dtype.itemsize < 4 else self.start
+        if self.rule.retention.precise and start.device.type != "mps":  # which has no float64
+            start = start.double()
+        fresh = MemoryState.fresh(self.rule, start, batch)
         return {**_unpack(fresh), "conv": self.conv.empty(batch)}
 
     def forward(
