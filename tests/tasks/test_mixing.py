@@ -8,11 +8,23 @@ from torch import Tensor
 
 from titans_seq import Encoder
 from titans_seq.errors import StateMismatchError
+from titans_seq.memory import table_native
 from titans_seq.memory.table_layout import TableSpec
-from titans_seq.tasks import BaseContext, NextBase, nats_per_base
+from titans_seq.ops.native import library, load
+from titans_seq.tasks import BaseContext, NextBase, mixing_native, nats_per_base
 from titans_seq.tasks.mixing import TableMixing
 
 SPEC = TableSpec(orders=(1, 2, 4, 8), copies=(8, 12), chunk=8)
+
+
+@pytest.fixture(autouse=True, params=["compiled", "torch"])
+def _path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test here holds for the compiled path and for the definition in torch."""
+    if request.param == "torch":
+        for module in (table_native, mixing_native):
+            monkeypatch.setattr(module, "library", lambda: None)
+    elif library() is None:
+        pytest.skip(f"compiled kernels: {load()[1]}")
 
 
 def make(*, rate: float = 0.05, drop: float = 0.0) -> NextBase:
@@ -137,7 +149,7 @@ def test_masked_tokens_teach_nothing() -> None:
     task = make()
     _, state = task(torch.full((1, 64), 4))
     assert not state.mixing.fast.by_confidence.any()
-    assert not state.mixing.table.slots.tags.any()
+    assert not state.mixing.table.slots.plane.any()
 
 
 def test_gradients_reach_every_part_and_dropped_rows_do_without() -> None:
@@ -152,4 +164,4 @@ def test_gradients_reach_every_part_and_dropped_rows_do_without() -> None:
         alone, _ = dropped(tokens)
     torch.testing.assert_close(logits.softmax(-1), alone.softmax(-1), atol=1e-6, rtol=0)
     assert not state.mixing.fast.by_confidence.any()
-    assert bool(state.mixing.table.slots.tags.any())
+    assert bool(state.mixing.table.slots.plane.any())

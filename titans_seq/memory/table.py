@@ -27,6 +27,7 @@ from titans_seq.errors import ShapeError
 from titans_seq.memory.table_copies import Copies, CopyReading, Followed
 from titans_seq.memory.table_keys import ContextKeys, Keys
 from titans_seq.memory.table_layout import HITS, Layout, TableSpec
+from titans_seq.memory.table_native import compiled
 from titans_seq.memory.table_packing import Packing
 from titans_seq.memory.table_slots import Bucket
 from titans_seq.memory.table_state import TableState
@@ -103,6 +104,11 @@ class Table:
         """
         if tokens.ndim != 2 or tokens.shape[0] != state.rows:
             raise ShapeError(f"expected tokens ({state.rows}, T), found {tuple(tokens.shape)}")
+        native = compiled(state, self._lead)
+        if native is not None:
+            said = native.read(tokens, state)
+            counts, hits = said.pop("counts"), said.pop("hits")
+            return TableReading(counts, hits, CopyReading(**said))
         parts, done = [], 0
         while done < tokens.shape[1]:
             take = min(self.spec.chunk - state.position % self.spec.chunk, tokens.shape[1] - done)
@@ -158,7 +164,8 @@ class Table:
             recent[:, -fresh:],
             CopyReading(*(getattr(copies, name)[:, -fresh:] for name in ("symbol", "source", "run", "misses"))),
         )
-        chunk = _Chunk(window, complement, since, forward, reverse, bucket, best[:, -1], hits[:, -HITS:], followed)
+        last, latest = best[:, -1].contiguous(), hits[:, -HITS:].contiguous()
+        chunk = _Chunk(window, complement, since, forward, reverse, bucket, last, latest, followed)
         return reading, chunk
 
     def _found(

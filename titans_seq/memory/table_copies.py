@@ -150,7 +150,7 @@ class Copies:
             symbol = torch.where(self._reverse, self._complement[symbol], symbol)
         symbol = torch.where(live, symbol, self.packing.alphabet)
         source = torch.where(live, source, -1)
-        after = Followed(offset[:, -1], live[:, -1], clean[:, -1])
+        after = Followed(*(value[:, -1].contiguous() for value in (offset, live, clean)))
         return CopyReading(symbol, source, run, misses), after
 
     def _windows(self, planes: tuple[Tensor, Tensor], offset: Tensor, at: Tensor) -> Tensor:

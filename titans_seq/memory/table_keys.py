@@ -71,15 +71,15 @@ class ContextKeys:
         # Rows run from the oldest token of a window to the newest.
         weights = torch.zeros(2, self.depth, len(coded), dtype=torch.float64)
         for column, number in enumerate(coded):
-            powers = torch.tensor([float(packing.alphabet**j) for j in range(orders[number])], dtype=torch.float64)
-            weights[0, self.depth - len(powers) :, column] = powers.flip(0)
-            weights[1, self.depth - len(powers) :, column] = powers
+            scale = torch.tensor([float(packing.alphabet**j) for j in range(orders[number])], dtype=torch.float64)
+            weights[0, self.depth - len(scale) :, column] = scale.flip(0)
+            weights[1, self.depth - len(scale) :, column] = scale
         packed = packing.columns(self.depth).expand(2, -1, -1)
         self._weights = torch.cat([weights, packed], -1).to(device)
         self._k = torch.tensor([orders[number] for number in hashed], dtype=torch.long, device=device)
         self._mask = torch.tensor([slots[number] - 1 for number in hashed], dtype=torch.long, device=device)
-        self._up = _powers_of(_M, longest + 1, device)
-        self._down = _powers_of(pow(_M, -1, _WORD), longest + 1, device)
+        self._up = powers(longest + 1).to(device)
+        self._down = powers(longest + 1, inverse=True).to(device)
 
     def forward(self, window: Tensor, *, first: int) -> Keys:
         """Contexts that end at ``first ..`` of a window (B, L), itself included; unknown tokens count as 0."""
@@ -110,10 +110,11 @@ def _sums(window: Tensor, powers: Tensor, first: int) -> tuple[Tensor, Tensor]:
     return sums, torch.arange(first + 1, window.shape[1] + 1, device=window.device)[:, None]
 
 
-def _powers_of(base: int, count: int, device: torch.device) -> Tensor:
-    """``base^i mod 2^64`` as signed 64-bit numbers."""
+def powers(count: int, *, inverse: bool = False) -> Tensor:
+    """``M^i mod 2^64``, or ``M^-i``, as signed 64-bit numbers (count,)."""
+    base = pow(_M, -1, _WORD) if inverse else _M
     values, value = [], 1
     for _ in range(count):
         values.append(value - _WORD if value >= _WORD // 2 else value)
         value = value * base % _WORD
-    return torch.tensor(values, device=device)
+    return torch.tensor(values)

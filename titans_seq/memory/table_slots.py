@@ -16,6 +16,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from titans_seq.memory.table_pages import zeros_in_large_pages
+
 CAP: Final = 120
 """A chunk adds at most 128 to a count (64 tokens, two strands), and 8 bits hold 255."""
 
@@ -35,32 +37,32 @@ class Bucket:
 
 @dataclass(slots=True)
 class Slots:
-    """The planes; changed in place.
+    """The plane of all buckets; changed in place. One bucket lies in one place, so that one access reaches all of it.
 
     Attributes
     ----------
-    counts : uint8 (rows x slots, A)
-    tags : int16 (rows x slots)
-        Check bits; 0 where nothing was written.
+    plane : uint8 (rows x slots / 2, 2 A + 4)
+        Counts of both slots of a bucket, then their check bits of 16 each, which are 0 where nothing was written.
     """
 
-    counts: Tensor
-    tags: Tensor
+    plane: Tensor
 
     @classmethod
     def empty(cls, size: int, *, alphabet: int, device: torch.device) -> Slots:
-        """Nothing written yet."""
-        return cls(
-            torch.zeros(size, alphabet, dtype=torch.uint8, device=device),
-            torch.zeros(size, dtype=torch.int16, device=device),
-        )
+        """Nothing written yet in so many slots, an even number."""
+        return cls(zeros_in_large_pages(size // 2, 2 * alphabet + 4, dtype=torch.uint8, device=device))
+
+    @property
+    def alphabet(self) -> int:
+        """Tokens that are counted."""
+        return self.plane.shape[1] // 2 - 2
 
     def look(self, slot: Tensor) -> Bucket:
         """Both slots in which the contexts whose own slot this is, int64 (...), may lie."""
-        pair = (slot >> 1).flatten()
-        tags = self.tags.view(-1, 2).index_select(0, pair)
-        counts = self.counts.view(-1, 2 * self.counts.shape[1]).index_select(0, pair)
-        return Bucket(tags.view(*slot.shape, 2), counts.view(*slot.shape, 2, -1))
+        found = self.plane.index_select(0, (slot >> 1).flatten())
+        counts, tags = found.tensor_split([2 * self.alphabet], 1)
+        tags = tags.contiguous().view(torch.int16)
+        return Bucket(tags.view(*slot.shape, 2), counts.reshape(*slot.shape, 2, self.alphabet))
 
     def add(self, slot: Tensor, tag: Tensor, symbol: Tensor, *, moves: Tensor, bucket: Bucket) -> None:
         """Count what followed each context; at most 128 events may meet in a slot.
@@ -79,15 +81,19 @@ class Slots:
         own = slot & 1
         free = torch.where(moves, (sure[:, 1] < sure[:, 0]).long(), own)
         side = torch.where(found, match[:, 1].long(), free)
-        slot = slot - own + side
+        # Where the slot's check bits lie in the plane, in units of 16 bits, and its counts, in bytes.
+        tag_at = (slot >> 1) * (self.alphabet + 2) + self.alphabet + side
+        count_at = (slot >> 1) * self.plane.shape[1] + side * self.alphabet
+        every = torch.arange(self.alphabet, device=slot.device)
+        tags, counts = self.plane.view(torch.int16).view(-1), self.plane.view(-1)
         claimed = (~found).nonzero().flatten()
-        taken, new = slot[claimed], tag[claimed]
-        self.tags.index_fill_(0, taken, 0)
-        self.counts.index_fill_(0, taken, 0)
-        self.tags.scatter_reduce_(0, taken, new, "amax")
+        taken = tag_at[claimed]
+        tags.index_fill_(0, taken, 0)
+        counts.index_fill_(0, (count_at[claimed, None] + every).flatten(), 0)
+        tags.scatter_reduce_(0, taken, tag[claimed], "amax")
         before = torch.where(side.bool()[:, None], bucket.counts[:, 1], bucket.counts[:, 0])
-        won = self.tags.index_select(0, slot) == tag
+        won = tags.index_select(0, tag_at) == tag
         full = (found & won & (before >= CAP).any(-1)).nonzero().flatten()
         if len(full):
-            self.counts[slot[full]] = before[full] >> 1
-        self.counts.view(-1).scatter_add_(0, slot * self.counts.shape[1] + symbol, won.to(torch.uint8))
+            counts[count_at[full, None] + every] = before[full] >> 1
+        counts.scatter_add_(0, count_at + symbol, won.to(torch.uint8))

@@ -11,6 +11,7 @@ from torch import Tensor
 from titans_seq.errors import StateMismatchError
 from titans_seq.memory.table_copies import Followed
 from titans_seq.memory.table_layout import HITS, Layout, TableSpec
+from titans_seq.memory.table_pages import zeros_in_large_pages
 from titans_seq.memory.table_slots import Slots
 
 
@@ -52,13 +53,14 @@ class TableState:
     def empty(cls, layout: Layout, rows: int, *, device: torch.device) -> TableState:
         """Nothing was read yet."""
         spec = layout.spec
-        packed = torch.zeros(rows, layout.capacity, dtype=torch.long, device=device)
-        mirrored = packed if spec.complement is None else packed.clone()
+        zeros = zeros_in_large_pages
+        packed = zeros(rows, layout.capacity, dtype=torch.long, device=device)
+        mirrored = packed if spec.complement is None else zeros(rows, layout.capacity, dtype=torch.long, device=device)
         return cls(
             layout=layout,
             position=0,
             slots=Slots.empty(rows * sum(layout.regions), alphabet=spec.alphabet, device=device),
-            places=torch.zeros(rows * len(spec.copies) * layout.places, dtype=torch.int32, device=device),
+            places=zeros(rows * len(spec.copies) * layout.places, dtype=torch.int32, device=device),
             tokens=torch.full((rows, layout.capacity), spec.alphabet, dtype=torch.uint8, device=device),
             planes=(packed, mirrored),
             followed=Followed.none(rows, len(spec.followed), device=device),
@@ -106,8 +108,7 @@ class TableState:
         named = {
             "position": torch.tensor(self.position),
             "expected": torch.tensor(self.layout.tokens),
-            "counts": self.slots.counts.view(self.rows, -1, self.layout.spec.alphabet),
-            "tags": self.slots.tags.view(self.rows, -1),
+            "slots": self.slots.plane.view(self.rows, -1, self.slots.plane.shape[1]),
             "places": self.places.view(self.rows, -1, self.layout.places),
             "tokens": self.tokens,
             "latest_low": self.planes[0],
@@ -130,6 +131,7 @@ class TableState:
         """
         rows = tensors["tokens"].shape[0]
         layout = Layout(spec, int(tensors["expected"]))
+        tensors = {name: value.contiguous() for name, value in tensors.items()}
         own = cls.empty(layout, 1, device=torch.device("meta")).tensors()
         for name, value in own.items():
             found = tensors.get(name)
@@ -142,7 +144,7 @@ class TableState:
         return cls(
             layout=layout,
             position=int(tensors["position"]),
-            slots=Slots(tensors["counts"].reshape(-1, spec.alphabet), tensors["tags"].reshape(-1)),
+            slots=Slots(tensors["slots"].flatten(0, 1)),
             places=tensors["places"].reshape(-1),
             tokens=tensors["tokens"],
             planes=(packed, tensors.get("oldest_low", packed)),

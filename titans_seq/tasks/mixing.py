@@ -26,6 +26,7 @@ from torch.nn import functional as F
 from titans_seq.errors import StateMismatchError
 from titans_seq.memory.table import Table, TableSpec, TableState
 from titans_seq.memory.table_layout import SHORT
+from titans_seq.tasks.mixing_native import Mix, MixCall, kernels_for
 from titans_seq.tasks.table_experts import LEVELS, SITUATIONS, Experts, TableExperts
 
 
@@ -212,11 +213,14 @@ class TableMixing(nn.Module):
         own = F.log_softmax(logits.float(), -1)
         sure = (own.amax(-1).detach().exp() * 10).long().clamp(max=9)
         own = own - own.mean(-1, keepdim=True)
+        kept = mask if keep is None else mask & keep[:, None]
+        if experts.counts is not None:
+            mixed = self._mix_compiled(own, sure, hidden, experts, tokens=tokens, mask=kept, state=state)
+            return mixed if keep is None else torch.where(keep[:, None, None], mixed, own)
         scores = torch.cat([experts.scores, own.unsqueeze(2)], 2)
         where = torch.cat([experts.confidence, sure.unsqueeze(-1)], -1) + self._offset
         weights = self.by_confidence(where).squeeze(-1) + self.by_situation(experts.situation)
         weights = weights + self.gate(hidden).float() + self._own
-        kept = mask if keep is None else mask & keep[:, None]
         with torch.no_grad():
             learned = self._adapt(
                 weights.detach(), scores.detach(), where, experts.situation,
@@ -224,6 +228,36 @@ class TableMixing(nn.Module):
             )  # fmt: skip
         mixed = torch.einsum("bte,btea->bta", weights + learned, scores)
         return mixed if keep is None else torch.where(keep[:, None, None], mixed, own)
+
+    def _mix_compiled(
+        self,
+        own: Tensor,
+        sure: Tensor,
+        hidden: Tensor,
+        experts: Experts,
+        *,
+        tokens: Tensor,
+        mask: Tensor,
+        state: MixingState,
+    ) -> Tensor:
+        """The same as below, in one pass of compiled code: mixed logits (B, T, A)."""
+        kernels = kernels_for(own)
+        assert kernels is not None
+        assert experts.counts is not None
+        fast, chunk = state.fast, self.table.spec.chunk
+        # The last prediction may be a view into a call whose gradients are still to come.
+        for name in ("last_scores", "last_chance", "last_where", "last_situation"):
+            setattr(fast, name, getattr(fast, name).clone(memory_format=torch.contiguous_format))
+        names = {"by_confidence": "fast_confidence", "by_situation": "fast_situation", "situation": "fast_at"}
+        call = MixCall(
+            kernels=kernels, chunk=chunk, levels=LEVELS, pending=(state.position - tokens.shape[1]) % chunk,
+            rate=self.rate, scores=experts.scores, confidence=experts.confidence, situation=experts.situation,
+            sure=sure, tokens=tokens, mask=mask, counts=experts.counts,
+            fast={names.get(name, name): value for name, value in fast.tensors().items()},
+        )  # fmt: skip
+        learned = self.by_confidence.weight, self.by_situation.weight
+        mixed: Tensor = Mix.apply(own, self.gate(hidden).float(), *learned, self.experts.log_alpha, call)
+        return mixed
 
     def _adapt(
         self,

@@ -23,6 +23,8 @@ from torch.nn import functional as F
 
 from titans_seq.memory.table import TableReading
 from titans_seq.memory.table_layout import HITS, TableSpec
+from titans_seq.memory.table_packing import Packing
+from titans_seq.tasks.mixing_native import Steps, experts, kernels_for
 
 LEVELS: Final = 170
 """Confidences of an expert: 10 x 17 for an order, 16 x 8 for a copy."""
@@ -50,12 +52,15 @@ class Experts:
     situation : int64 (B, T)
         0 .. SITUATIONS - 1.
     features : float32 (B, T, F)
+    counts : uint8 (B, T, K, A)
+        What the scores of the orders were made of, where they come from compiled code and have no graph of their own.
     """
 
     scores: Tensor
     confidence: Tensor
     situation: Tensor
     features: Tensor
+    counts: Tensor | None = None
 
 
 class TableExperts(nn.Module):
@@ -76,10 +81,17 @@ class TableExperts(nn.Module):
         self.orders, self.copies = len(spec.orders), len(spec.followed)
         fitting = [number for number, n in enumerate(contexts) if n <= _FULL]
         self._middle_order = fitting[-1] if fitting else 0
-        for name, edges in (
-            ("seen", _SEEN), ("runs", _RUNS), ("missed", _MISSES), ("longest", _LONGEST), ("middle", _MIDDLE_HITS),
-        ):  # fmt: skip
-            self.register_buffer(f"_{name}", torch.tensor(edges), persistent=False)
+        edges: dict[str, tuple[int, ...]] = {
+            "seen": _SEEN, "runs": _RUNS, "missed": _MISSES, "longest": _LONGEST, "middle": _MIDDLE_HITS,
+        }  # fmt: skip
+        for name, values in edges.items():
+            self.register_buffer(f"_{name}", torch.tensor(values), persistent=False)
+        self._steps = Steps.of(
+            alphabet=spec.alphabet,
+            window=Packing(spec.alphabet).width,
+            hits=HITS,
+            edges={name: torch.tensor(values) for name, values in edges.items()},
+        )
 
     @property
     def count(self) -> int:
@@ -103,6 +115,12 @@ class TableExperts(nn.Module):
 
     def forward(self, reading: TableReading) -> Experts:
         """Experts of a call."""
+        kernels = kernels_for(self.log_alpha)
+        if kernels is not None and reading.counts.device.type == "cpu":
+            made = experts(
+                kernels, reading, self._steps, self.log_alpha.exp(), middle=self._middle_order, width=self.width
+            )
+            return Experts(*made, counts=reading.counts.contiguous())
         counts = reading.counts.float()
         total = counts.sum(-1)
         alpha = self.log_alpha.exp()[:, None]
