@@ -1,8 +1,8 @@
 """Which implementation runs: `backend` = auto, recurrent, chunkwise, native or triton.
 
 =========  ==============================================  ==========================================================
-auto       on a CPU, a linear gate, the l2 or dot-product  a chunk's work stays in the cache of one core: two to four
-           bias, compiled kernels built: native            times as fast as chunkwise (LOG.md)
+auto       on a CPU, a linear gate, any bias but lp,       a chunk's work stays in the cache of one core: two to four
+           compiled kernels built: native                  times as fast as chunkwise (LOG.md)
            on a CPU, any other: chunkwise                  right on every device
            on CUDA, a memory that `limits` knows to        one launch per pass instead of a dozen per chunk, and no
            fit: triton                                     activation of the hidden layer is kept

@@ -34,7 +34,7 @@ def native(*args: object, **options: object) -> tuple[torch.Tensor, MemoryState]
 @pytest.mark.parametrize("clip", CLIPS)
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize("gate", ["none", "l2"])
-@pytest.mark.parametrize("bias", ["dot_product", "l2"])
+@pytest.mark.parametrize("bias", ["dot_product", "l2", "huber", "huber_norm", "huber_mixture", "robust"])
 @pytest.mark.parametrize("structure", DENSE)
 def test_equals_the_definition(structure: str, bias: str, gate: str, algorithm: str, clip: str) -> None:
     rule = rule_of(structure, bias, gate, algorithm, CLIPS[clip])
@@ -208,10 +208,10 @@ def test_what_has_no_kernel_is_refused_with_the_reason() -> None:
     cpu = torch.device("cpu")
     assert "vector" in str(refusal(rule_of("vector", "l2", "l2"), cpu))
     assert "LqRetention is not linear" in str(refusal(rule_of("mlp2", "l2", "lq"), cpu))
-    assert "Huber has no compiled form" in str(refusal(rule_of("mlp2", "huber", "l2"), cpu))
+    assert "Lp has no compiled form" in str(refusal(rule_of("mlp2", "lp", "l2"), cpu))
     assert "on cuda" in str(refusal(rule_of("mlp2", "l2", "l2"), torch.device("cuda")))
-    rule = rule_of("mlp2", "huber", "l2")
-    with pytest.raises(ConfigError, match="'native' cannot run this memory: the bias Huber has no compiled form"):
+    rule = rule_of("mlp2", "lp", "l2")
+    with pytest.raises(ConfigError, match="'native' cannot run this memory: the bias Lp has no compiled form"):
         _by_name(inputs_for(rule, 4), rule)
 
 

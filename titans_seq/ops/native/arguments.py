@@ -48,13 +48,14 @@ class ChunkCall(ctypes.Structure):
         ("widths", ctypes.c_int64 * (LAYERS + 1)),
         *_numbers("bias", "activation", "normalised", "residual"),
         ("max_error", ctypes.c_double),
-        *_tokens("q", "k", "v", "rate", "forget", "momentum"),
+        ("option", ctypes.c_double),
+        *_tokens("q", "k", "v", "rate", "forget", "momentum", "threshold"),
         *_pointers("mask", "start", "anchor", "saved"),
         *_tokens("y", "surprise"),
         *_pointers("end", "last_anchor"),
         *_tokens("y_bar"),
         *_pointers("end_bar", "last_anchor_bar"),
-        *_tokens("q_bar", "k_bar", "v_bar", "rate_bar", "forget_bar", "momentum_bar"),
+        *_tokens("q_bar", "k_bar", "v_bar", "rate_bar", "forget_bar", "momentum_bar", "threshold_bar"),
         *_pointers("start_bar", "anchor_bar"),
     )
 

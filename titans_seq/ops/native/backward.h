@@ -105,7 +105,8 @@ static void NAMED(top_back)(work_t *s, long n) {
         if (c->normalised) NAMED(layer_norm_back)(Dv, top, normal, rstd, e_bar);
         else memcpy(e_bar, top, Dv * sizeof(REAL));
         REAL *v_bar = s->v_bar + t * ldv, *k_bar = s->k_bar + t * s->ld[0];
-        NAMED(error_back)(c, Dv, gap, v, room, e_bar, r_bar, v_bar);
+        memset(e_bar + Dv, 0, (ldv - Dv) * sizeof(REAL));
+        s->threshold_bar[t] = NAMED(error_back)(c, ldv, gap, v, s->threshold[t], room, e_bar, r_bar, v_bar);
         for (long i = 0; i < Dv; i++) v_bar[i] -= r_bar[i];
         for (long i = 0; i < s->w[0]; i++) k_bar[i] = c->residual ? r_bar[i] : 0;
         if (!c->normalised) {
@@ -185,6 +186,7 @@ static void NAMED(backward_piece)(work_t *s, long row, int64_t at, long n, REAL 
     NAMED(deliver)(s, &c->rate_bar, row, at, n, 1, 1, s->rate_bar);
     NAMED(deliver)(s, &c->forget_bar, row, at, n, 1, 1, s->forget_bar);
     NAMED(deliver)(s, &c->momentum_bar, row, at, n, 1, 1, s->momentum_bar);
+    NAMED(deliver)(s, &c->threshold_bar, row, at, n, 1, 1, s->threshold_bar);
 }
 
 static void NAMED(backward_row)(work_t *s, long row) {

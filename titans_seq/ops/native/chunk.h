@@ -6,7 +6,7 @@
 
 enum { LAYERS = 8 }; /* most layers of a memory network */
 
-enum bias { L2 = 0, DOT_PRODUCT = 1 };
+enum bias { L2, DOT_PRODUCT, HUBER, HUBER_NORM, HUBER_MIXTURE, ROBUST };
 enum activation { GELU = 0, SILU = 1 };
 enum how { SET, ADD, SUBTRACT };                             /* what a product does with the result's old value */
 enum part { FULL, LEFT_LOWER, LEFT_UPPER, RESULT_LOWER };    /* the part of a triangular operand or result that is not zero */
@@ -24,8 +24,8 @@ struct chunk_call {
     int64_t rows, heads, tokens, chunk, offset, threads;
     int64_t layers, widths[LAYERS + 1];                      /* of keys, hidden layers, values */
     int64_t bias, activation, normalised, residual;
-    double max_error;                                        /* 0: none */
-    struct chunk_tokens q, k, v, rate, forget, momentum;
+    double max_error, option;                                /* 0: none; the bias's own number: sharpness or shift */
+    struct chunk_tokens q, k, v, rate, forget, momentum, threshold;
     const uint8_t *mask;                                     /* (rows / heads, tokens), 0 where a token is passed over */
     const void *start, *anchor;                              /* (rows, R, size) and (rows, size); anchor null at a border */
     void *saved;                                             /* (rows, records, record) */
@@ -33,7 +33,7 @@ struct chunk_call {
     void *end, *last_anchor;                                 /* last_anchor: A at the last border passed, or null */
     struct chunk_tokens y_bar;                               /* backward, from here on */
     const void *end_bar, *last_anchor_bar;
-    struct chunk_tokens q_bar, k_bar, v_bar, rate_bar, forget_bar, momentum_bar;
+    struct chunk_tokens q_bar, k_bar, v_bar, rate_bar, forget_bar, momentum_bar, threshold_bar;
     void *start_bar, *anchor_bar;
 };
 

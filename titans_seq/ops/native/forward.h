@@ -14,7 +14,7 @@ static void NAMED(key_path)(work_t *s, long n, REAL *const *anchor, REAL *const 
         if (c->normalised) s->rstd[t] = NAMED(layer_norm)(Dv, out, normal);
         else memcpy(normal, out, Dv * sizeof(REAL));
         for (long i = 0; i < Dv; i++) gap[i] = normal[i] - v[i] + (c->residual ? k[i] : 0);
-        NAMED(error)(c, Dv, gap, v, error);
+        NAMED(error)(c, ldv, gap, v, s->threshold[t], error);
         if (c->normalised) NAMED(layer_norm_back)(Dv, error, normal, s->rstd[t], d);
         else memcpy(d, error, Dv * sizeof(REAL));
     }
@@ -117,6 +117,7 @@ static void NAMED(begin_piece)(work_t *s, long row, int64_t at, long n) {
     NAMED(fetch)(s, &c->rate, row, at, n, 1, 1, s->rate);
     NAMED(fetch)(s, &c->forget, row, at, n, 1, 1, s->forget);
     NAMED(fetch)(s, &c->momentum, row, at, n, 1, 1, s->momentum);
+    NAMED(fetch)(s, &c->threshold, row, at, n, 1, 1, s->threshold);
     NAMED(gates_forward)(&s->gates, n, s->rate, c->forget.data ? s->forget : NULL, c->momentum.data ? s->momentum : NULL,
                          c->mask ? c->mask + row / c->heads * c->tokens + at : NULL);
 }

@@ -6,6 +6,7 @@
 #include "simd.h"
 #include "gemm.h"
 #include "pointwise.h"
+#include "bias.h"
 #include "gates.h"
 #include "work.h"
 #include "forward.h"

@@ -1,6 +1,6 @@
 """The chunk form by the compiled kernels: the recurrence of `recurrent`, with its gradients, on a CPU.
 
-The same arithmetic as `chunkwise`, for linear gates and the l2 and dot-product biases: per row and head one thread
+The same arithmetic as `chunkwise`, for linear gates and every bias but lp: per row and head one thread
 walks over the chunks with the state in its cache, and the coefficients come from the gates by their own recurrences.
 What a chunk leaves for the backward pass is its first state and the layers' outputs; the rest is computed again.
 """
@@ -14,14 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from titans_seq.ops.biases import L2, DotProduct
+from titans_seq.ops.biases import L2, AttentionalBias, DotProduct, Huber, HuberMixture, HuberNorm, Robust
 from titans_seq.ops.checks import check_inputs
 from titans_seq.ops.native import level, library
 from titans_seq.ops.native.arguments import LAYERS, ChunkCall
 from titans_seq.ops.native.room import Room
 from titans_seq.ops.rule import Gates, MemoryRule, MemoryState
 
-_BIASES = {L2: 0, DotProduct: 1}
+_BIASES = {L2: 0, DotProduct: 1, Huber: 2, HuberNorm: 3, HuberMixture: 4, Robust: 5}
 _ACTIVATIONS = {"gelu": 0, "silu": 1}
 _PANEL = 32  # widest panel of any instruction set: what a record is measured with
 
@@ -61,7 +61,7 @@ def memory(
     shape = _Shape(rule, chunk_size, offset, heads)
     y, surprise, end, border = _Chunks.apply(
         shape, torch.is_grad_enabled(), gates.mask, *(_dense(x) for x in (q, k, v)), gates.learning_rate, gates.forget,
-        gates.momentum, start, anchor,
+        gates.momentum, gates.threshold, start, anchor,
     )  # fmt: skip
     weights = end[:, 0].view_as(state.weights)
     after = (offset + tokens) % chunk_size
@@ -106,6 +106,13 @@ def _written(before: Tensor, gates: Gates, tokens: int, pending: int) -> Tensor:
     return before + total if pending > tokens else total
 
 
+def _option(bias: AttentionalBias) -> float:
+    """The number that a bias carries."""
+    if isinstance(bias, HuberMixture):
+        return bias.sharpness
+    return bias.shift if isinstance(bias, Robust) else 0.0
+
+
 @dataclass(frozen=True)
 class _Shape:
     """What a call is, beside its tensors."""
@@ -123,7 +130,7 @@ class _Shape:
             threads=torch.get_num_threads(), layers=len(structure.shapes),
             widths=(ctypes.c_int64 * (LAYERS + 1))(*widths), bias=_BIASES[type(self.rule.bias)],
             activation=_ACTIVATIONS[structure.activation], normalised=structure.normalised, residual=structure.residual,
-            max_error=self.rule.max_error or 0.0,
+            max_error=self.rule.max_error or 0.0, option=_option(self.rule.bias),
         )  # fmt: skip
 
     def record(self, q: Tensor, momentum: bool) -> tuple[int, int]:
@@ -144,17 +151,19 @@ class _Chunks(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, shape: _Shape, keep: bool, mask: Tensor | None, q: Tensor, k: Tensor, v: Tensor, rate: Tensor,
-                forget: Tensor | None, momentum: Tensor | None, start: Tensor, anchor: Tensor | None
+                forget: Tensor | None, momentum: Tensor | None, threshold: Tensor | None, start: Tensor,
+                anchor: Tensor | None
                 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:  # fmt: skip
         mask = None if mask is None else mask.contiguous()
         y, surprise, end = _like(v), rate.new_empty(rate.shape), torch.empty_like(start)
         border = start.new_empty(start.shape[0], start.shape[2]) if shape.crosses(q.shape[2]) else None
         chunks, size = shape.record(q, momentum is not None)
         record = Room(start.shape[0] * chunks * size, q.dtype) if keep else None
-        _run(shape, 0, q, k=k, v=v, rate=rate, forget=forget, momentum=momentum, mask=mask, start=start, anchor=anchor,
+        _run(shape, 0, q, k=k, v=v, rate=rate, forget=forget, momentum=momentum, threshold=threshold, mask=mask,
+             start=start, anchor=anchor,
              saved=record, y=y, surprise=surprise, end=end, last_anchor=border)  # fmt: skip
         ctx.shape, ctx.record = shape, record
-        ctx.save_for_backward(mask, q, k, v, rate, forget, momentum, start, anchor)
+        ctx.save_for_backward(mask, q, k, v, rate, forget, momentum, threshold, start, anchor)
         ctx.mark_non_differentiable(surprise)
         ctx.set_materialize_grads(False)
         return y, surprise, end, border
@@ -163,16 +172,18 @@ class _Chunks(torch.autograd.Function):
     def backward(ctx: Any, *bars: Tensor | None) -> tuple[Tensor | None, ...]:
         y_bar = None if bars[0] is None else _dense(bars[0])
         end_bar, border_bar = (None if x is None else x.contiguous() for x in bars[2:])
-        mask, q, k, v, rate, forget, momentum, start, anchor = ctx.saved_tensors
-        inputs = {"q": q, "k": k, "v": v, "rate": rate, "forget": forget, "momentum": momentum, "start": start,
+        mask, q, k, v, rate, forget, momentum, threshold, start, anchor = ctx.saved_tensors
+        inputs = {"q": q, "k": k, "v": v, "rate": rate, "forget": forget, "momentum": momentum,
+                  "threshold": threshold, "start": start,
                   "anchor": anchor}  # fmt: skip
         grads = {
             name: None if x is None else torch.empty_like(x) if x.ndim < 3 or name == "start" else _like(x)
             for name, x in inputs.items()
         }
-        _run(ctx.shape, 1, q, k=k, v=v, rate=rate, forget=forget, momentum=momentum, mask=mask, start=start,
-             anchor=anchor, saved=ctx.record, y_bar=y_bar, end_bar=end_bar,
-             last_anchor_bar=border_bar, **{f"{name}_bar": x for name, x in grads.items()})  # fmt: skip
+        bars_of = {f"{name}_bar": x for name, x in grads.items()}
+        _run(ctx.shape, 1, q, k=k, v=v, rate=rate, forget=forget, momentum=momentum, threshold=threshold, mask=mask,
+             start=start, anchor=anchor, saved=ctx.record, y_bar=y_bar, end_bar=end_bar, last_anchor_bar=border_bar,
+             **bars_of)  # fmt: skip
         return None, None, None, *grads.values()
 
 

@@ -120,36 +120,3 @@ INLINE void NAMED(layer_norm_back)(long width, const REAL *e, const REAL *normal
     for (long i = 0; i < width; i++) out[i] = rstd * (e[i] - mean - normal[i] * along);
 }
 
-/* The bias's error e(r, v) of one token, before it is shortened. */
-INLINE void NAMED(raw_error)(const struct chunk_call *c, long width, const REAL *r, const REAL *v, REAL *e) {
-    const REAL on_r = c->bias == L2 ? 2 : 0, on_v = c->bias == L2 ? 0 : -2;
-    for (long i = 0; i < width; i++) e[i] = on_r * r[i] + on_v * v[i];
-}
-
-/* What shortens an error to max_error, or 1; `square` is its squared length. */
-INLINE REAL NAMED(shorten)(const struct chunk_call *c, long width, const REAL *e, REAL *square) {
-    *square = NAMED(sum_of)(width, e, e) + (REAL)1e-12;
-    REAL share = (REAL)c->max_error / SQRT(*square);
-    return share < 1 ? share : 1;
-}
-
-static void NAMED(error)(const struct chunk_call *c, long width, const REAL *r, const REAL *v, REAL *e) {
-    NAMED(raw_error)(c, width, r, v, e);
-    if (c->max_error <= 0) return;
-    REAL square, share = NAMED(shorten)(c, width, e, &square);
-    for (long i = 0; i < width; i++) e[i] *= share;
-}
-
-/* Its adjoint: e_bar (changed on the way) -> adjoints of r and v; ``e`` is room for the error. */
-static void NAMED(error_back)(const struct chunk_call *c, long width, const REAL *r, const REAL *v, REAL *e, REAL *e_bar,
-                              REAL *r_bar, REAL *v_bar) {
-    const REAL on_r = c->bias == L2 ? 2 : 0, on_v = c->bias == L2 ? 0 : -2;
-    if (c->max_error > 0) {
-        REAL square, share;
-        NAMED(raw_error)(c, width, r, v, e);
-        share = NAMED(shorten)(c, width, e, &square);
-        REAL along = share < 1 ? NAMED(sum_of)(width, e, e_bar) / square : 0;
-        for (long i = 0; i < width; i++) e_bar[i] = share * (e_bar[i] - along * e[i]);
-    }
-    for (long i = 0; i < width; i++) r_bar[i] = on_r * e_bar[i], v_bar[i] = on_v * e_bar[i];
-}

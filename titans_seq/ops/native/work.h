@@ -8,7 +8,7 @@ struct NAMED(work) {
     long record;                            /* what a chunk leaves for its backward pass: A, S, outputs for k and q */
     gates_t gates;
     REAL *block, *A[LAYERS], *S[LAYERS], *anchor[LAYERS], *flipped_anchor[LAYERS];
-    REAL *rate, *forget, *momentum;         /* of the tokens at hand */
+    REAL *rate, *forget, *momentum, *threshold; /* of the tokens at hand */
     REAL *v, *a[LAYERS], *z[LAYERS], *slope[LAYERS], *bend[LAYERS], *t[LAYERS], *d[LAYERS], *h[LAYERS], *zq[LAYERS];
     REAL *normal, *gap, *error, *rstd;
     REAL *share0, *share1, *P, *Q, *scaled, *other, *packed, *flipped;
@@ -16,6 +16,7 @@ struct NAMED(work) {
     REAL *X[LAYERS], *Y[LAYERS], *anchor_bar[LAYERS], *a_bar[LAYERS], *d_bar[LAYERS], *z_bar[LAYERS], *zq_bar[LAYERS];
     REAL *slope_q[LAYERS], *flipped_A[LAYERS];
     REAL *share0_bar, *share1_bar, *y_bar, *k_bar, *v_bar, *rate_bar, *forget_bar, *momentum_bar;
+    REAL *threshold_bar;
 };
 #define work_t struct NAMED(work)
 
@@ -37,6 +38,7 @@ static void NAMED(lay_out)(work_t *s, REAL *block, int backward, size_t *used) {
     g->G_bar = TAKE(C * ldC), g->row = TAKE(ldC), g->e_bar = TAKE(ldC);
     g->beta_bar = TAKE(C), g->f_bar = TAKE(C);
     s->rate = TAKE(C), s->forget = TAKE(C), s->momentum = TAKE(C);
+    s->threshold = TAKE(C), s->threshold_bar = TAKE(C);
     s->rate_bar = TAKE(C), s->forget_bar = TAKE(C), s->momentum_bar = TAKE(C);
     s->y_bar = TAKE(C * s->ld[L]), s->k_bar = TAKE(C * s->ld[0]), s->v_bar = TAKE(C * s->ld[L]);
     s->v = TAKE(C * s->ld[L]);
@@ -44,7 +46,7 @@ static void NAMED(lay_out)(work_t *s, REAL *block, int backward, size_t *used) {
     s->rstd = TAKE(C), s->share0 = TAKE(ldC), s->share1 = TAKE(ldC);
     s->share0_bar = TAKE(ldC), s->share1_bar = TAKE(ldC);
     s->P = TAKE(C * ldC), s->Q = TAKE(C * ldC);
-    s->scaled = TAKE(C * s->widest), s->other = TAKE(C * s->widest);
+    s->scaled = TAKE((C < 4 ? 4 : C) * s->widest), s->other = TAKE(C * s->widest);
     s->packed = TAKE((C + NR) * s->widest), s->flipped = TAKE(s->widest * s->widest);
     for (long j = 0; j < L; j++) {
         s->A[j] = TAKE(s->panel[j]), s->S[j] = TAKE(s->panel[j]), s->anchor[j] = TAKE(s->panel[j]);
