@@ -98,7 +98,7 @@ def train(job: DnaJob, task: NextBase, streams: BaseStreams, *, runtime: Runtime
 
 def evaluate(job: DnaJob, task: NextBase, progress: Progress, *, runtime: Runtime, watch: Watch) -> dict[str, Any]:
     """Score the held-out part in every arm and by every baseline; write the report."""
-    settings, held = job.config.evaluation, job.held()
+    settings, held = job.config.evaluation, job.held
     score = partial(score_arms, task, held, job.genome.tokens, settings=settings, device=runtime.device)
     kinds = arms_of(neural=job.config.model.memory != "none", table=task.mixing is not None)
     arms, seconds = score(arms=kinds, watch=watch)

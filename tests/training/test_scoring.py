@@ -118,7 +118,24 @@ def test_calls_are_neither_tiny_nor_padding(lengths: list[int], rows: int, expec
     assert call_length(pieces, rows=rows, border=16) == expected
 
 
-def test_a_limit_keeps_beginnings_in_proportion() -> None:
-    kept = limit([Held("one", 100, 300), Held("two", 0, 100)], 150)
-    assert [(h.start, h.stop) for h in kept] == [(100, 200), (0, 50)]
-    assert limit(kept, None) == kept
+def test_a_limit_shortens_long_stretches_in_proportion() -> None:
+    held = [Held("one", 100, 20_100), Held("two", 0, 10_000)]
+    kept = limit(held, 15_000)
+    assert [(h.contig, h.start) for h in kept] == [("one", 100), ("two", 0)]
+    assert 14_990 <= sum(h.length for h in kept) <= 15_000
+    assert 9_000 <= kept[0].length <= 9_100
+    assert limit(held, None) == limit(held, 30_000) == held
+
+
+@pytest.mark.parametrize("most", [1000, 40_000, 450_000])
+def test_a_limit_leaves_short_stretches_out(most: int) -> None:
+    rng = np.random.default_rng(0)
+    held = [Held(str(i), 7, 7 + int(length)) for i, length in enumerate(rng.integers(12, 80, 10_000))]
+    kept = limit(held, most)
+    assert 0.9 * most <= sum(h.length for h in kept) <= most
+    assert set(kept[:-1]) <= set(held)
+    assert int(kept[-1].contig) > 9_000 - 10_000 * 100 // most
+
+
+def test_a_limit_below_one_stretch_cuts_it() -> None:
+    assert limit([Held("one", 100, 300), Held("two", 0, 100)], 150) == [Held("one", 100, 250)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from operator import attrgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -38,14 +39,15 @@ def without_gaps(genome: Genome, stretches: Sequence[Stretch], *, gap_reset: int
     """
     pieces: list[Piece] = []
     previous: Stretch | None = None
-    for stretch in sorted(stretches):
-        contig = genome.contig(stretch.contig)
+    contigs = genome.contigs
+    for stretch in sorted(stretches, key=attrgetter("contig", "start", "end")):
+        number, at = genome.number(stretch.contig), stretch.start
+        contig = contigs[number]
         if not 0 <= stretch.start <= stretch.end <= contig.length:
             raise RangeError(f"{stretch} lies outside its contig of {contig.length} bases")
         if previous is not None and previous.contig == stretch.contig and stretch.start < previous.end:
             raise RangeError(f"stretches overlap: {previous} and {stretch}")
         previous = stretch
-        number, at = genome.number(stretch.contig), stretch.start
         if contig.n_count:
             for run_start, run_end in genome.n_runs(stretch.contig).tolist():
                 if run_end <= stretch.start or run_start >= stretch.end:

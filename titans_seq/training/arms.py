@@ -18,7 +18,7 @@ bases longer than ``gap_reset`` starts the memory afresh in every arm, as it doe
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,8 @@ ARMS = ("carried", "within", "reset", "off")
 SHARES = ("table off", "neural off")
 TABLE_SILENT = ("off", "table off")
 NEURAL_SILENT = ("off", "neural off")
+SHORTEST = 4096
+"""Bases of a held-out stretch below which `limit` rather leaves stretches out."""
 
 Costs = NDArray[np.float32]
 
@@ -122,14 +124,32 @@ def gather(held: Held, pieces: Sequence[Piece], costs: Sequence[Costs]) -> Costs
 
 
 def limit(held: Sequence[Held], max_bases: int | None) -> list[Held]:
-    """Keep the beginnings of the stretches, in proportion, so that about ``max_bases`` are left."""
-    total = sum(stretch.length for stretch in held)
-    if max_bases is None or total <= max_bases:
+    """Keep at most about ``max_bases``: the beginnings of all stretches, or of stretches spread evenly over them.
+
+    No stretch is cut to less than `SHORTEST` bases as long as fewer stretches will do: before its first base is scored,
+    a memory that is carried reads the whole contig, so that many short rests cost far more than they tell.
+
+    Two stretches of 20,000 and 10,000 bases under a limit of 15,000 are cut to about 9,000 and 6,000; of ten thousand
+    stretches of 100 bases, a limit of 5,000 leaves every two-hundredth.
+    """
+    lengths = np.array([stretch.length for stretch in held])
+    if max_bases is None or int(lengths.sum()) <= max_bases:
         return list(held)
-    share = max_bases / total
+    least = np.minimum(lengths, SHORTEST)
+    spare = max_bases - int(least.sum())
+    if spare >= 0:
+        return _shortened(held, least + (lengths - least) * spare // int((lengths - least).sum()))
+    count = max(1, len(held) * max_bases // int(least.sum()))
+    chosen = np.arange(count) * len(held) // count
+    room = max_bases - (np.cumsum(least[chosen]) - least[chosen])
+    return _shortened([held[index] for index in chosen.tolist()], np.minimum(least[chosen], np.maximum(room, 0)))
+
+
+def _shortened(held: Sequence[Held], lengths: NDArray[np.int64]) -> list[Held]:
     return [
-        Held(stretch.contig, stretch.start, stretch.start + max(2, int(stretch.length * share)), stretch.gaps)
-        for stretch in held
+        replace(stretch, stop=stretch.start + length)
+        for stretch, length in zip(held, lengths.tolist(), strict=True)
+        if length > 1
     ]
 
 

@@ -21,8 +21,8 @@ _log = logging.getLogger(__name__)
 Bits = NDArray[np.float32]
 
 MIXTURE = "mixture, inverted repeats"
-LIMIT = 60_000_000
-"""Bases that the coders read at most: their counts take about 100 bytes for each."""
+LIMIT = 10_000_000
+"""Bases that the coders read at most: each takes up to 275 bytes and, all orders and the mixture together, 11 us."""
 
 
 def markov_bits_held(
@@ -40,21 +40,22 @@ def markov_bits_held(
     orders
         Context lengths; each gives one row without and one with inverted repeats. None at all: no baselines.
     limit
-        Read at most this many bases; of a larger genome the beginning is left out.
+        Read at most this many bases; of a larger genome the beginning of every contig is left out.
 
     Returns
     -------
     dict
-        ``order k``, ``order k, inverted repeats`` and `MIXTURE`; NaN at unknown bases.
+        ``order k``, ``order k, inverted repeats`` and `MIXTURE`; NaN at unknown bases and at those beyond the limit.
     """
     if not orders:
         return {}
-    tokens, where = _laid_out(genome, held, limit=limit)
+    tokens, where, missing = _laid_out(genome, held, limit=limit)
+    gaps = [np.full(count, np.nan, dtype=np.float32) for count in missing.tolist()]
     jobs = [(order, inverted) for inverted in (False, True) for order in orders]
     found: dict[str, Bits] = {}
 
     def keep(name: str, bits: Bits) -> None:
-        found[name] = np.concatenate([bits[part] for part in where])
+        found[name] = np.concatenate([part for at, gap in zip(where, gaps, strict=True) for part in (bits[at], gap)])
         watch("baselines", len(found), len(jobs) + 1, name)
 
     for order, inverted in jobs:
@@ -64,16 +65,28 @@ def markov_bits_held(
     return found
 
 
-def _laid_out(genome: Genome, held: Sequence[Held], *, limit: int) -> tuple[NDArray[np.uint8], list[slice]]:
-    """Lay the genome end to end, contigs with held-out bases last, and say where ``held`` is in it."""
-    stops = {stretch.contig: stretch.stop for stretch in held}
-    names = [name for name in genome.names if name not in stops]
-    names += [name for name in genome.names if name in stops]
-    parts = [genome.tokens(name, 0, stops.get(name)) for name in names]
-    tokens, slices = join_with_breaks(parts)
-    begins = {name: part.start for name, part in zip(names, slices, strict=True)}
-    where = [slice(begins[s.contig] + s.start, begins[s.contig] + s.stop) for s in held]
-    first = min(max(0, len(tokens) - limit), min(part.start for part in where))
-    if first:
-        _log.info("baselines read the last %s bases of %s", f"{len(tokens) - first:,}", f"{len(tokens):,}")
-    return tokens[first:], [slice(part.start - first, part.stop - first) for part in where]
+def _laid_out(
+    genome: Genome, held: Sequence[Held], *, limit: int
+) -> tuple[NDArray[np.uint8], list[slice], NDArray[np.int64]]:
+    """Lay the genome end to end, contigs with held-out bases last; where ``held`` is in it, and how much of each.
+
+    Of a genome beyond the limit, the held-out part gets at most half of it, from its beginning; the rest goes to what
+    stands before, the last bases of every contig in proportion.
+    """
+    lengths = np.array([stretch.length for stretch in held])
+    whole = genome.total <= limit
+    covered = lengths if whole else np.clip(limit // 2 - (np.cumsum(lengths) - lengths), 0, lengths)
+    stops = {s.contig: s.start + n for s, n in zip(held, covered.tolist(), strict=True)}
+    starts = {stretch.contig: stretch.start for stretch in held}
+    before = {contig.name: starts.get(contig.name, contig.length) for contig in genome.contigs}
+    share = 1.0 if whole else min(1.0, (limit - int(covered.sum())) / max(sum(before.values()), 1))
+    names = [*(name for name in before if name not in starts), *starts]
+    firsts = {name: before[name] - int(before[name] * share) for name in names}
+    tokens, slices = join_with_breaks(
+        [genome.tokens(name, firsts[name], stops.get(name, before[name])) for name in names]
+    )
+    if not whole:
+        _log.info("baselines read %s of %s bases", f"{len(tokens):,}", f"{genome.total:,}")
+    begins = {name: part.start - firsts[name] for name, part in zip(names, slices, strict=True)}
+    where = [slice(begins[s.contig] + s.start, begins[s.contig] + stops[s.contig]) for s in held]
+    return tokens, where, lengths - covered

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -63,12 +64,12 @@ class DnaJob:
     inputs: dict[str, Any]
     resume: bool
 
+    @cached_property
     def held(self) -> list[Held]:
-        """Give the held-out stretches that are scored, with the gaps that restart a memory."""
-        stretches = [
-            Held(s.contig, s.start, s.end, self._gaps(s.contig)) for s in self.split.valid if s.end - s.start > 1
-        ]
-        return limit(stretches, self.config.evaluation.max_bases)
+        """The held-out stretches that are scored, with the gaps that restart a memory."""
+        stretches = [Held(s.contig, s.start, s.end) for s in self.split.valid if s.end - s.start > 1]
+        kept = limit(stretches, self.config.evaluation.max_bases)
+        return [replace(stretch, gaps=self._gaps(stretch.contig)) for stretch in kept]
 
     def classes(self, held: Sequence[Held]) -> NDArray[np.uint8] | None:
         """Give the class of each base of ``held``, laid end to end; None without an annotation."""

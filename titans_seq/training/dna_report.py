@@ -54,7 +54,7 @@ def build_report(
     seconds
         What scoring each arm took.
     """
-    held = job.held()
+    held = job.held
     bits = on_common_bases({**_named(arms), **baselines})
     classes = job.classes(held)
     rows = table_rows(bits, classes=classes, class_names=class_names())
@@ -129,7 +129,7 @@ def write_report(
     own = report["evaluation"]["rows"][0]
     marks = {own["name"]: own["all"]} | ({best["name"]: best["all"]} if best else {})
     pictures["Training"] = draw_loss(job.out / "loss.png", read_metrics(job.out), marks=marks)
-    held = job.held()
+    held = job.held
     one = len(held) == 1
     pictures["Along the held-out part"] = draw_held_out(
         job.out / "held_out.png",
@@ -153,7 +153,7 @@ def save_bits(job: DnaJob, arms: Mapping[str, Bits]) -> Path:
     """Write bits for each held-out base, by arm, so that two runs can be compared base by base."""
     path = job.out / "bits_per_base.safetensors"
     tensors = {name: torch.from_numpy(values.astype(np.float16)) for name, values in _named(arms).items()}
-    held = [[stretch.contig, stretch.start, stretch.stop] for stretch in job.held()]
+    held = [[stretch.contig, stretch.start, stretch.stop] for stretch in job.held]
     save_tensors(path, tensors, metadata={"format_version": "1", "held": json.dumps(held)})
     return path
 

@@ -45,7 +45,8 @@ def words(tokens: NDArray[np.uint8], *, k: int = K) -> tuple[NDArray[np.uint64],
 
 def seen_share(held: Stretches, train: Stretches, fetch: Fetch, *, k: int = K) -> float:
     """Give the share of held-out bases that lie in a k-mer of the training part, on either strand."""
-    vocabulary = np.unique(_known_words(_end_to_end(train, fetch), k=k))
+    vocabulary = _known_words(_end_to_end(train, fetch), k=k)
+    vocabulary.sort()
     tokens = _end_to_end(held, fetch)
     numbers, known = words(tokens, k=k)
     index = np.searchsorted(vocabulary, numbers)
@@ -65,8 +66,11 @@ def _end_to_end(stretches: Stretches, fetch: Fetch) -> NDArray[np.uint8]:
 
 
 def _known_words(tokens: NDArray[np.uint8], *, k: int) -> NDArray[np.uint64]:
-    parts = [np.zeros(0, dtype=np.uint64)]
+    found = np.empty(len(tokens), dtype=np.uint64)
+    count = 0
     for at in range(0, len(tokens), _BLOCK):
         numbers, known = words(tokens[at : at + _BLOCK + k - 1], k=k)
-        parts.append(numbers[known])
-    return np.concatenate(parts)
+        some = numbers[known]
+        found[count : count + len(some)] = some
+        count += len(some)
+    return found[:count]
