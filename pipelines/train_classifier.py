@@ -51,18 +51,23 @@ def prepare(*, pretrained: Path | None = None, **arguments: Any) -> ClassifierJo
 
 
 def run(job: ClassifierJob, *, watch: Watch = lambda stage, done, total, note: None) -> dict[str, Any]:
-    """Train, score and write; gives what ``report.json`` holds."""
+    """Train, score and write; gives what ``report.json`` holds (nothing in a process that does not write)."""
     if job.resume and (job.out / "report.json").exists():
         _log.info("%s is finished", job.out)
         return read_report(job.out)
     runtime = choose_runtime(job.config.run)
-    if runtime.ranks.world > 1:
-        raise ConfigError("train-classifier trains in one process; start it without torchrun")
-    if not job.resume:
+    ranks = runtime.ranks
+    if job.config.run.sharding != "none":
+        raise ConfigError("run.sharding: a classifier fits into one process; leave it at none")
+    if not job.resume and ranks.writes:
         begin_run(job.out, job.config, job.inputs)
+    ranks.meet()
     members, progresses = fit_members(job, runtime=runtime, watch=watch)
-    save_classifier(job, members)
+    if ranks.writes:
+        save_classifier(job, members)
     cnns = fit_cnns(job, runtime=runtime, watch=watch)
+    if not ranks.writes:
+        return {}
     predictions = predict_all(job, members, cnns, runtime=runtime, watch=watch)
     report = build_report(job, task=members[0], progresses=progresses, predictions=predictions, runtime=runtime)
     write_report(job, report, predictions=predictions)

@@ -21,6 +21,7 @@ from titans_seq.config.train_series import TrainSeriesConfig
 from titans_seq.files import write_json
 from titans_seq.tasks.series_files import Snapshot, save_model
 from titans_seq.timeseries import TableOptions, read_table, stamp_text
+from titans_seq.training.ranks import first_process
 from titans_seq.training.run_folder import begin_run, refuse_existing
 from titans_seq.training.series_fit import Fitted, fit_series
 from titans_seq.training.series_output import describe_choice
@@ -41,7 +42,12 @@ class TrainSeriesJob:
 
 
 def run(job: TrainSeriesJob, *, watch: Watch = lambda stage, done, total, note: None) -> list[str]:
-    """Train and write; gives what there is to say."""
+    """Train and write; gives what there is to say.
+
+    Under ``torchrun`` the first process does it all: sums over rows are solved once, and there are no steps to share.
+    """
+    if not first_process():
+        return []
     refuse_existing(job.out)
     panel = read_table(job.data, job.table)
     fitted = fit_series(panel, job.config.series, watch=watch)

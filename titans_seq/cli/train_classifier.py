@@ -63,7 +63,8 @@ def command(ctx: click.Context, sources: tuple[str, ...], **options: Any) -> Non
             pretrained=options["pretrained"],
         )
         report = pipeline.run(job, watch=talk.watch)
-    click.echo(pipeline.report_text(report))
+    if report:  # of the processes of a job one writes and reports
+        click.echo(pipeline.report_text(report))
 
 
 def _flags_as_overrides(options: dict[str, Any]) -> list[str]:

@@ -187,6 +187,9 @@ class RunSection(Section):
         A checkpoint is written when either has passed since the last.
     log_steps
         Optimiser steps between two rows of ``metrics.csv``.
+    sharding
+        Under torchrun: ``none`` keeps all of the model in every process, ``full`` (FSDP) a share of the parameters,
+        their gradients and the optimiser's averages, for models that fill a device's memory.
     """
 
     seed: NonNegative = 0
@@ -196,6 +199,7 @@ class RunSection(Section):
     checkpoint_minutes: PositiveReal = 5.0
     checkpoint_steps: Positive = 500
     log_steps: Positive = 10
+    sharding: Literal["none", "full"] = "none"
 
     @field_validator("device")
     @classmethod

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from titans_seq.tasks.base_context import UNKNOWN, BaseContext
+from titans_seq.tasks.sum_over_ranks import SumOverRanks, ranks
 
 
 def inside(lengths: Tensor, size: int) -> Tensor:
@@ -35,10 +36,32 @@ class MaskedBatchNorm(nn.Module):
     def _normal(self, real: Tensor) -> Tensor:
         """Normalise the real places (N, d); a single one has no variance and takes what was seen so far."""
         norm = self.norm
+        if self.training and ranks() > 1:
+            return self._over_ranks(real)
         if len(real) < 2:
             return F.batch_norm(real, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
         found: Tensor = norm(real)
         return found
+
+    def _over_ranks(self, real: Tensor) -> Tensor:
+        """Normalise by the statistics of the global batch, of which every process has some rows.
+
+        torch.nn.SyncBatchNorm does not run on a CPU.
+        """
+        norm, wide = self.norm, real.float()
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        sums = SumOverRanks.apply(torch.cat([wide.sum(0), wide.new_tensor([len(wide)])]))
+        count = float(sums[-1].detach())
+        mean, variance = norm.running_mean, norm.running_var
+        if count >= 2:
+            mean = sums[:-1] / count
+            variance = SumOverRanks.apply((wide - mean).square().sum(0)) / count
+            assert norm.momentum is not None
+            norm.running_mean.lerp_(mean.detach(), norm.momentum)
+            norm.running_var.lerp_(variance.detach() * (count / (count - 1)), norm.momentum)
+        found = (wide - mean) * torch.rsqrt(variance + norm.eps) * norm.weight + norm.bias
+        return found.to(real.dtype)
 
 
 class ConvFront(nn.Module):

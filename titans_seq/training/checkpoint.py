@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from titans_seq.errors import OutputError, StateMismatchError
 from titans_seq.files import read_json, write_json
 from titans_seq.tensor_files import load_tensors, load_weights, save_tensors
+from titans_seq.training.sharding import whole
 
 FORMAT_VERSION = 1
 
@@ -58,12 +59,29 @@ class Progress:
     finished: bool = False
 
 
+def learned_tensors(module: nn.Module, optimiser: torch.optim.Optimizer, *, keep: bool = True) -> dict[str, Tensor]:
+    """Name the weights and the optimiser's averages, put together where each process has a share of them.
+
+    Then every process must call, since each gives its share; who does not ``keep`` them gets none.
+    """
+    names = {id(parameter): name for name, parameter in module.named_parameters()}
+    learned = {f"model/{name}": value for name, value in module.state_dict().items()}
+    for parameter, slots in optimiser.state.items():
+        tensors = {slot: value for slot, value in slots.items() if isinstance(value, Tensor)}
+        learned |= {f"optimiser/{names[id(parameter)]}/{slot}": value for slot, value in tensors.items()}
+    found = {}
+    for name in sorted(learned):
+        value = whole(learned[name])
+        if keep:
+            found[name] = value
+    return found
+
+
 def save_checkpoint(
     folder: Path,
     *,
     progress: Progress,
-    module: nn.Module,
-    optimiser: torch.optim.Optimizer,
+    learned: Mapping[str, Tensor],
     streams: Mapping[str, Any],
     state: Mapping[str, Tensor] | None,
 ) -> Path:
@@ -73,6 +91,8 @@ def save_checkpoint(
     ----------
     folder
         ``RUN/checkpoint``; made if missing.
+    learned
+        From `learned_tensors`.
     streams
         The data cursor, as JSON-able numbers.
     state
@@ -87,8 +107,7 @@ def save_checkpoint(
         folder.mkdir(exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder}: cannot be made ({error.strerror})") from None
-    tensors = {f"model/{name}": value for name, value in module.state_dict().items()}
-    tensors |= _optimiser_tensors(module, optimiser)
+    tensors = dict(learned)
     tensors |= {f"state/{name}": value for name, value in (state or {}).items()}
     tensors["rng/cpu"] = torch.get_rng_state()
     if torch.cuda.is_available():
@@ -147,16 +166,6 @@ def load_checkpoint(
             torch.cuda.set_rng_state(tensors["rng/cuda"].cpu())
     state = _under(tensors, "state/") if record["has_state"] else None
     return Checkpoint(progress=Progress(**record["progress"]), streams=record["streams"], state=state)
-
-
-def _optimiser_tensors(module: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
-    names = {id(parameter): name for name, parameter in module.named_parameters()}
-    return {
-        f"optimiser/{names[id(parameter)]}/{slot}": value
-        for parameter, slots in optimiser.state.items()
-        for slot, value in slots.items()
-        if isinstance(value, Tensor)
-    }
 
 
 def _load_optimiser(module: nn.Module, optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:

@@ -31,6 +31,7 @@ from titans_seq.training.budget import Budget, plan_budget
 from titans_seq.training.checkpoint import Progress
 from titans_seq.training.classifier_job import ClassifierJob
 from titans_seq.training.loop import Fitting, fit
+from titans_seq.training.ranks import Ranks
 from titans_seq.training.run_folder import removed_if_barren
 from titans_seq.training.runtime import Runtime
 
@@ -86,6 +87,8 @@ class DevWatch:
         Optimiser steps of a pass over the training part.
     patience
         Passes without a lower cost after which it is enough; None is never.
+    ranks
+        The processes of the job: the first scores and writes, and all do as it says.
     """
 
     def __init__(
@@ -98,15 +101,24 @@ class DevWatch:
         patience: int | None,
         rows: int,
         device: torch.device,
+        ranks: Ranks | None = None,
     ) -> None:
-        self._task, self._dev, self._path = task, dev, folder / BEST
+        self._task, self._dev, self._path, self._ranks = task, dev, folder / BEST, ranks
         self._pass_steps, self._patience = pass_steps, patience
         self._rows, self._device = rows, device
 
     def __call__(self, progress: Progress) -> bool:
         """Score at the end of a pass; see the class."""
-        if progress.step % self._pass_steps:
-            return False
+        return not progress.step % self._pass_steps and self._agreed(lambda: self._scored(progress))
+
+    def _agreed(self, question: Callable[[], bool]) -> bool:
+        """Ask the first process; the others wait for its answer."""
+        if self._ranks is None:
+            return question()
+        return any(self._ranks.total(float(self._ranks.writes and question())))
+
+    def _scored(self, progress: Progress) -> bool:
+        """Score, keep the weights if they are better, and tell whether it is enough."""
         cost = nats(self._dev.labels, predict(self._task, self._dev, rows=self._rows, device=self._device))
         best, at = self.best()
         _log.info(
@@ -127,7 +139,7 @@ class DevWatch:
 
     def restore(self, progress: Progress) -> None:
         """Put the best weights back; a training shorter than a pass keeps its last."""
-        if not self._path.exists():
+        if not self._agreed(self._path.exists):
             self(Progress(step=0))
             return
         load_weights(self._task, load_tensors(self._path), where=self._path)
@@ -198,12 +210,13 @@ def fit_one(
         module, job.parts.dev, folder=folder,
         pass_steps=max(1, batches.batches_per_epoch // optimiser.accumulate),
         patience=job.config.batches.patience, rows=job.config.evaluation.rows, device=runtime.device,
+        ranks=runtime.ranks,
     )  # fmt: skip
     fitting = Fitting(
         folder=folder, budget=budget, optimiser=optimiser, run=job.config.run, watch=watch, command=COMMAND, enough=dev
     )
     try:
-        with nullcontext() if job.resume else removed_if_barren(job.out):
+        with nullcontext() if job.resume or not runtime.ranks.writes else removed_if_barren(job.out):
             progress = fit(task, batches, fitting=fitting, runtime=runtime)
     except InterruptedRun as stop:
         # The loop names its own folder, but it is the run's that a user goes on with.

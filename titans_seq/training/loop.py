@@ -25,11 +25,12 @@ from titans_seq.config.sections import OptimiserSection, RunSection
 from titans_seq.errors import InterruptedRun, TitansError
 from titans_seq.tasks import CarriedState, Trainable
 from titans_seq.training.budget import Budget
-from titans_seq.training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from titans_seq.training.checkpoint import Progress, learned_tensors, load_checkpoint, save_checkpoint
 from titans_seq.training.metrics_log import MetricsLog
 from titans_seq.training.optimiser import build_optimiser, learning_rate, set_rate
-from titans_seq.training.ranks import OwnRows, same_start
+from titans_seq.training.ranks import OwnRows, losing_ranks, same_start
 from titans_seq.training.runtime import Runtime
+from titans_seq.training.sharding import Step, whole, working_copy
 from titans_seq.training.stopping import listening
 
 _log = logging.getLogger(__name__)
@@ -111,7 +112,8 @@ def fit(task: Trainable, streams: Streams, *, fitting: Fitting, runtime: Runtime
     try:
         with listening() as stop:
             while not loop.spent():
-                loop.step()
+                with losing_ranks():
+                    loop.step()
                 if fitting.enough(loop.progress):
                     break
                 if any(ranks.total(float(bool(stop)))):
@@ -121,6 +123,7 @@ def fit(task: Trainable, streams: Streams, *, fitting: Fitting, runtime: Runtime
                         f"{loop.progress.step}; continue with: {fitting.command} {fitting.folder}"
                     )
             loop.finish()
+            loop.hand_back(task)
     finally:
         loop.close()
     return loop.progress
@@ -130,8 +133,10 @@ class _Loop:
     """The moving parts of `fit`: the state that is carried, the counters, the clock."""
 
     def __init__(self, task: Trainable, streams: Streams, *, fitting: Fitting, runtime: Runtime) -> None:
-        self.task = task
-        self.module = cast(nn.Module, task).to(runtime.device)
+        self.sharded = fitting.run.sharding == "full" and runtime.ranks.world > 1
+        self.task = working_copy(task) if self.sharded else task
+        self.module = cast(nn.Module, self.task).to(runtime.device)
+        self.one_segment = Step(self.task)
         self.streams = streams
         self.fitting = fitting
         self.runtime = runtime
@@ -156,6 +161,8 @@ class _Loop:
                 tensors = {name: value.to(self.runtime.device) for name, value in own.items()}
                 self.state = self.task.load_state(tensors)
             _log.info("resumed at step %d", self.progress.step)
+        if self.sharded:
+            self.optimiser = self.one_segment.share_out(self.optimiser, self.fitting.optimiser, self.ranks)
         self._saved_at = (self.progress.step, self.progress.seconds)
         if self.ranks.writes:
             self._metrics = MetricsLog(self.fitting.folder, units=self.task.units, resume_step=self.progress.step)
@@ -178,8 +185,11 @@ class _Loop:
         for _ in range(self.fitting.optimiser.accumulate):
             more, count = self._segment()
             cost, targets = cost + more, targets + count
-        self.ranks.sum_gradients(self.module)
-        norm = float(torch.nn.utils.clip_grad_norm_(self.module.parameters(), self.fitting.optimiser.clip))
+        if self.sharded:
+            self.one_segment.leave_unused(self.ranks)
+        else:
+            self.ranks.sum_gradients(self.module)
+        norm = float(whole(torch.nn.utils.clip_grad_norm_(self.module.parameters(), self.fitting.optimiser.clip)))
         if isfinite(norm) and isfinite(cost):
             self.optimiser.step()
             self.progress.skipped_in_row = 0
@@ -201,14 +211,11 @@ class _Loop:
         """Read one segment of every row and add its gradient; give its cost and its targets, those of all ranks."""
         segment = next(self.streams)
         self.progress.rows = segment.reset.shape[0] * self.ranks.world
-        device = self.runtime.device
-        if self.state is not None:
-            self.state = self.state.reset(torch.as_tensor(segment.reset).to(device))
         with self.runtime.fabric.autocast():
-            found = self.task.cost(segment, state=self.state, device=device)
-        self.state = found.state.detach()
-        cost, targets = self.ranks.total(float(found.total.detach()), found.targets)
-        self.runtime.fabric.backward(found.total / (max(int(targets), 1) * self.fitting.optimiser.accumulate))
+            total, count, state = self.one_segment(segment, self.state, self.runtime.device)
+        self.state = state.detach()
+        cost, targets = self.ranks.total(float(total.detach()), count)
+        self.runtime.fabric.backward(total / (max(int(targets), 1) * self.fitting.optimiser.accumulate))
         return cost, int(targets)
 
     def _count(self, *, cost: float, targets: int, norm: float) -> None:
@@ -271,12 +278,12 @@ class _Loop:
         state = None
         if self.state is not None:
             state = self.ranks.gather_rows(self.state.tensors(), rows=self.progress.rows // self.ranks.world)
+        learned = learned_tensors(self.module, self.optimiser, keep=self.ranks.writes)
         if self.ranks.writes:
             save_checkpoint(
                 self.fitting.folder / "checkpoint",
                 progress=self.progress,
-                module=self.module,
-                optimiser=self.optimiser,
+                learned=learned,
                 streams=self.streams.state_dict(),
                 state=state,
             )
@@ -287,6 +294,12 @@ class _Loop:
         if not self.progress.finished:
             self.progress.finished = True
             self.save()
+
+    def hand_back(self, task: Trainable) -> None:
+        """Give the caller's task what was learned in its place."""
+        if self.sharded:
+            learned = {name: whole(value) for name, value in self.module.state_dict().items()}
+            cast(nn.Module, task).to(self.runtime.device).load_state_dict(learned)
 
     def close(self) -> None:
         """Close what is open."""

@@ -9,7 +9,8 @@ weigh them wrongly). Rank 0 alone writes.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -56,17 +57,24 @@ class Ranks:
             return list(numbers)
         return self._summed(torch.tensor(numbers, dtype=torch.float64)).tolist()
 
+    def meet(self) -> None:
+        """Wait until every rank is here: what the first wrote before, the others find from now on."""
+        self.total(0.0)
+
     def sum_gradients(self, module: nn.Module) -> None:
         """Replace each gradient by its sum over the ranks, all in one message.
 
-        A parameter without a gradient here may have one elsewhere (a row that holds no target), so it counts as 0.
+        A parameter without a gradient here may have one elsewhere (a row that holds no target, or none that begins
+        anew), so it counts as 0; without one anywhere it stays without, and AdamW leaves it alone as in one process.
         """
         if self.world == 1:
             return
         trained = [p for p in module.parameters() if p.requires_grad]
         flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in trained])
-        for parameter, part in zip(trained, self._summed(flat).split([p.numel() for p in trained]), strict=True):
-            parameter.grad = part.view_as(parameter)
+        known = flat.new_tensor([p.grad is not None for p in trained])
+        *parts, counts = self._summed(torch.cat([flat, known])).split([*(p.numel() for p in trained), len(trained)])
+        for parameter, part, count in zip(trained, parts, counts.tolist(), strict=True):
+            parameter.grad = part.view_as(parameter) if count else None
 
     def gather_rows(self, state: Mapping[str, Tensor], *, rows: int) -> dict[str, Tensor]:
         """Put the rows of a carried state of ``rows`` rows side by side, those of rank 0 first.
@@ -87,22 +95,15 @@ class Ranks:
         }
 
     def _summed(self, tensor: Tensor) -> Tensor:
-        try:
+        with losing_ranks():
             summed = self.fabric.all_reduce(tensor.to(self._wire(tensor)), reduce_op="sum")
-        except RuntimeError as error:
-            raise _lost(error) from None
         assert isinstance(summed, Tensor)
         return summed.to(tensor.device)
 
     def _gathered(self, value: Tensor, rows: int) -> Tensor:
-        # gloo sends neither bool nor 16-bit integers
-        sent = {torch.bool: torch.uint8, torch.int16: torch.int32, torch.uint16: torch.int32}.get(
-            value.dtype, value.dtype
-        )
-        try:
+        sent = _SENT_AS.get(value.dtype, value.dtype)
+        with losing_ranks():
             found = self.fabric.all_gather(value.to(sent).contiguous().to(self._wire(value)))
-        except RuntimeError as error:
-            raise _lost(error) from None
         assert isinstance(found, Tensor)
         # (world, groups x rows, ...) -> (groups x world x rows, ...)
         return found.unflatten(1, (-1, rows)).movedim(1, 0).flatten(0, 2).to(value.device, value.dtype)
@@ -138,7 +139,10 @@ class OwnRows:
         segment = next(self._streams)
         rows = segment.reset.shape[0]
         if rows % self._world:
-            raise ConfigError(f"expected streams.rows to be a multiple of the {self._world} processes, found {rows}")
+            raise ConfigError(
+                f"expected the rows of a batch (streams.rows, blocks.rows, batches.size) to be a multiple of the "
+                f"{self._world} processes, found {rows}"
+            )
         share = rows // self._world
         mine = slice(self._rank * share, (self._rank + 1) * share)
         arrays = {field.name: getattr(segment, field.name) for field in fields(segment)}
@@ -157,6 +161,11 @@ class OwnRows:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go to a cursor."""
         self._streams.load_state_dict(state)
+
+
+def first_process() -> bool:
+    """Whether this is the process that writes, before the processes have met."""
+    return launched_ranks()[0] == 1 or os.environ.get("RANK", "0") == "0"
 
 
 def launched_ranks() -> tuple[int, int]:
@@ -181,10 +190,16 @@ def _by_row(value: Tensor, rows: int) -> bool:
     return value.ndim > 0 and value.shape[0] > 0 and value.shape[0] % rows == 0
 
 
-def _lost(error: RuntimeError) -> RuntimeError:
-    if "onnection" not in str(error) and "timed out" not in str(error).lower():
-        return error
-    return LostRankError(
-        "another process of this job has ended; the run can go on from its last checkpoint with --resume, on any "
-        f"number of processes that divides its rows ({str(error).splitlines()[0][:120]})"
-    )
+@contextmanager
+def losing_ranks() -> Iterator[None]:
+    """Within this context, an error that means that another process has ended says so, and how to go on."""
+    try:
+        yield
+    except RuntimeError as error:
+        lost = "onnection" in str(error) or "timed out" in str(error).lower()
+        if isinstance(error, TitansError) or not lost:
+            raise
+        raise LostRankError(
+            "another process of this job has ended; the run can go on from its last checkpoint with --resume, on any "
+            f"number of processes that divides its rows ({str(error).splitlines()[0][:120]})"
+        ) from None

@@ -30,7 +30,7 @@ Config = TypeVar("Config", bound=Section)
 _log = logging.getLogger(__name__)
 
 FORMAT_VERSION = 1
-FREE_ON_RESUME = ("run.device", "run.threads", "run.checkpoint_minutes", "run.checkpoint_steps")
+FREE_ON_RESUME = ("run.device", "run.threads", "run.checkpoint_minutes", "run.checkpoint_steps", "run.sharding")
 """Settings that may differ when a run is resumed: they say where and how often, not what."""
 
 
