@@ -29,7 +29,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
             temporary.write_text("half")
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    with pytest.raises(OutputError, match="disk is full; free some space and continue with --resume"):
+    with pytest.raises(OutputError, match="disk is full; free some space and run the same command again"):
         half()
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["x.txt"]
@@ -88,7 +88,7 @@ def test_tensors_on_a_full_disk_are_one_line(tmp_path: Path, monkeypatch: pytest
         raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
     monkeypatch.setattr(tensor_files, "save_file", full)
-    with pytest.raises(OutputError, match=r"x\.safetensors: the disk is full; free some space and continue") as caught:
+    with pytest.raises(OutputError, match=r"x\.safetensors: the disk is full; free some space and run") as caught:
         tensor_files.save_tensors(tmp_path / "x.safetensors", {"a": torch.zeros(2)})
     assert "safetensors: " not in str(caught.value).split(": ", 1)[1]
     assert list(tmp_path.iterdir()) == []

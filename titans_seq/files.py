@@ -64,5 +64,5 @@ def read_json(path: Path) -> Any:
 def write_error(path: Path, error: OSError) -> OutputError:
     """Put an operating-system error into one line that says what to do."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return OutputError(f"{path}: the disk is full; free some space and continue with --resume")
+        return OutputError(f"{path}: the disk is full; free some space and run the same command again")
     return OutputError(f"{path}: cannot be written ({error.strerror or error})")

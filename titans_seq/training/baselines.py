@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 Bits = NDArray[np.float32]
 
 MIXTURE = "mixture, inverted repeats"
-LIMIT = 10_000_000
+LIMIT = 8_000_000
 """Bases that the coders read at most: each takes up to 275 bytes and, all orders and the mixture together, 11 us."""
 
 

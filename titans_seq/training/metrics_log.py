@@ -76,9 +76,14 @@ def read_metrics(folder: Path) -> list[dict[str, str]]:
 
 
 def _tensorboard(folder: Path, resume_step: int) -> Any:
+    """A writer of scalars below ``folder``; None where TensorBoard is not installed, or not in a form torch takes."""
     if find_spec("tensorboard") is None:
         return None
-    from torch.utils.tensorboard import SummaryWriter
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        _log.debug("no TensorBoard: %s", error)
+        return None
 
     _log.info("TensorBoard files go to %s", folder / "tensorboard")
     return SummaryWriter(folder / "tensorboard", purge_step=resume_step or None)

@@ -5,13 +5,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
+from titans_seq.config import read_text
 from titans_seq.errors import InputFileError
 from titans_seq.files import read_json
 
 FORMAT_VERSION = 1
+_RESUMABLE = ("train-dna", "train-regions", "train-classifier")
 
 ARM_NOTES = {
     "carried": "memory carried from the start of the contig",
@@ -27,15 +30,28 @@ ARM_NOTES = {
 def read_report(run: Path) -> dict[str, Any]:
     """Read the report of a run folder, or say what is missing."""
     if not run.is_dir():
-        raise InputFileError(run, problem="no such run folder", hint="`titans-seq train-dna` makes one")
+        raise InputFileError(run, problem="no such run folder", hint="the `titans-seq train-...` commands make them")
     path = run / "report.json"
     if not path.exists():
-        hint = f"titans-seq train-dna --resume --out {run}" if (run / "config.yaml").exists() else ""
-        raise InputFileError(run, problem="holds no report.json: the run has not finished", hint=hint)
+        command = _command(run)
+        if command is None:
+            raise InputFileError(run, problem="holds no report.json: no run of titans-seq, or none with a report")
+        raise InputFileError(
+            run,
+            problem="holds no report.json: the run has not finished",
+            hint=f"titans-seq {command} --resume --out {run}" if command in _RESUMABLE else "run it again",
+        )
     report = read_json(path)
     if not isinstance(report, dict) or report.get("format_version") != FORMAT_VERSION:
         raise InputFileError(path, expected=f"report format {FORMAT_VERSION}", found="another one")
     return report
+
+
+def _command(run: Path) -> str | None:
+    """The command that made a run folder, by the first key of its configuration; None for any other folder."""
+    config = run / "config.yaml"
+    found = re.search(r"^pipeline: *(\w+)", read_text(config), re.MULTILINE) if config.exists() else None
+    return found[1].replace("_", "-") if found else None
 
 
 def report_text(report: dict[str, Any]) -> str:

@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 from titans_seq.config import dump_config, parse_config, read_text
 from titans_seq.config.sections import Section
-from titans_seq.errors import ConfigError, InputFileError, StateMismatchError, TitansError
+from titans_seq.errors import ConfigError, InputFileError, OutputError, StateMismatchError, TitansError
 from titans_seq.files import read_json, write_error, write_json, write_text
 
 Config = TypeVar("Config", bound=Section)
@@ -81,13 +81,18 @@ def check_same(config: Section, wanted: Section, *, path: Path) -> None:
 
 @contextmanager
 def removed_if_barren(path: Path) -> Iterator[None]:
-    """Take a new run's folder away again when an error ends it before it has a checkpoint."""
+    """Take a new run's folder away again when an error ends it before it has a checkpoint.
+
+    A disk that is full later on leaves the run, and the message says how to go on.
+    """
     try:
         yield
-    except (TitansError, OSError, RuntimeError):
+    except (TitansError, OSError, RuntimeError) as error:
         if not any(path.glob("**/checkpoint/checkpoint.json")):
             _log.debug("nothing was trained: %s is removed", path)
             shutil.rmtree(path, ignore_errors=True)
+        elif isinstance(error, OutputError):
+            raise OutputError(f"{error}, with --resume --out {path}: what was trained up to now is kept") from None
         raise
 
 
