@@ -34,3 +34,11 @@ class CausalConv(nn.Module):
             # In place: a fresh tensor costs more than the sum.
             y.addcmul_(padded[:, start : start + tokens], weight[i])
         return y, padded[:, tokens:].to(tail.dtype)
+
+    def next_tail(self, x: Tensor, tail: Tensor) -> Tensor:
+        """The tail after ``x``, without its outputs."""
+        missing = self.width - 1 - x.shape[1]
+        if missing <= 0:
+            # a copy: a view would keep all of x alive
+            return x[:, -missing:].to(tail.dtype, copy=True) if self.width > 1 else tail
+        return torch.cat([tail[:, tail.shape[1] - missing :], x.to(tail.dtype)], 1)

@@ -15,6 +15,7 @@ from titans_seq.memory.gates import GateProjection
 from titans_seq.memory.spec import MemorySpec, check_positive, memory_spec
 from titans_seq.ops import MemoryState
 from titans_seq.ops.dispatch import check_backend, run_memory
+from titans_seq.ops.native import layers as native
 
 LayerState = Mapping[str, Tensor]
 
@@ -171,16 +172,14 @@ class NeuralMemory(nn.Module):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         if state["weights"].shape[0] != x.shape[0]:
             raise ShapeError(f"the state holds {state['weights'].shape[0]} rows, but x has {x.shape[0]}")
-        h, tail = self.conv(self.qkv(x), state["conv"])
-        products, dtype = h.dtype, state["weights"].dtype
-        h = F.silu(h, inplace=not torch.is_grad_enabled()).unflatten(-1, (self.n_heads, -1)).transpose(1, 2).to(dtype)
-        q, k, v = h.split([self.key_width, self.key_width, self.value_width], -1)
-        q, k = F.normalize(q, dim=-1), F.normalize(k, dim=-1)
+        projected = self.qkv(x)
+        products, dtype = projected.dtype, state["weights"].dtype
+        q, k, v, tail = self._prepare(projected, state["conv"], dtype)
         with torch.autocast(x.device.type, enabled=False):
             gates = self.gates(x.to(dtype), mask)
             packed = _pack(state, position)
             reads, surprise, after = run_memory(
-                q, k, v.contiguous(), gates, packed, rule=self.rule, chunk_size=self.chunk_size, backend=self.backend,
+                q, k, v, gates, packed, rule=self.rule, chunk_size=self.chunk_size, backend=self.backend,
                 products=products,
             )  # fmt: skip
         if self.readings is not None:
@@ -190,12 +189,25 @@ class NeuralMemory(nn.Module):
             self.readings.append(Reading(surprise, rate, forget, momentum))
         return self._finish(reads, x), {**_unpack(after), "conv": tail}
 
+    def _prepare(self, x: Tensor, tail: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Queries and keys of length 1, values, (B, H, T, .), and the convolution's next tail."""
+        if native.available(x, tail, self.conv.weight) and x.dtype == dtype:
+            q, k, v = native.memory_inputs(x, tail, self.conv.weight, heads=self.n_heads, key=self.key_width)
+            return q, k, v, self.conv.next_tail(x, tail)
+        h, after = self.conv(x, tail)
+        h = F.silu(h, inplace=not torch.is_grad_enabled()).unflatten(-1, (self.n_heads, -1)).transpose(1, 2).to(dtype)
+        q, k, v = h.split([self.key_width, self.key_width, self.value_width], -1)
+        return F.normalize(q, dim=-1), F.normalize(k, dim=-1), v, after
+
     def _finish(self, reads: Tensor, x: Tensor) -> Tensor:
         if self.off:
             reads = torch.zeros_like(reads)
+        gate = self.gate(x)
+        if native.available(reads, gate, self.norm):
+            return self.out(native.memory_outputs(reads, gate, self.norm, eps=1e-6))
         normal = F.rms_norm(reads, reads.shape[-1:], eps=1e-6) * self.norm
         y = normal.transpose(1, 2).flatten(2).to(x.dtype)
-        return self.out(y * F.silu(self.gate(x)))
+        return self.out(y * F.silu(gate))
 
     def recall(self, q: Tensor, dual: Tensor) -> Tensor:
         """Read frozen weights: ``q`` (B, H, T, D) of length 1, ``dual`` (B, H, size) -> (B, H, T, D_v), normalised."""

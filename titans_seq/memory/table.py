@@ -12,6 +12,8 @@ Reads at t, for the token t + 1, see what was written up to the last chunk borde
 absolute positions, all of a chunk at once. What a call has read of an unfinished chunk is part of the state and is read
 again, so any cut of a stream gives the same numbers, bit for bit. An unknown token writes nothing and no context
 reaches across it. Cost for each token: O(orders), whatever stands in the table.
+
+What follows is the definition, in torch, and what runs on a GPU; on a CPU `table_native` gives the same bits faster.
 """
 
 from __future__ import annotations

@@ -128,6 +128,11 @@ class LqRetention(RetentionGate):
         powers = (a * a + _EPS).pow(self.q / 2).sum((-2, -1), keepdim=True)
         return powers.pow((self.q - 2) / self.q)
 
+    @property
+    def precise(self) -> bool:
+        # A step of A is many of W (eleven where Moneta starts), and so is a rounding error.
+        return True
+
     def link(self, a: Tensor) -> Tensor:
         if not self.exact:
             return a / self._norm(a)

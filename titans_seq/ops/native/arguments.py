@@ -40,7 +40,31 @@ def _pointers(*names: str) -> tuple[tuple[str, type], ...]:
     return tuple((name, ctypes.c_void_p) for name in names)
 
 
-class ChunkCall(ctypes.Structure):
+class _Call(ctypes.Structure):
+    def put(self, name: str, x: Tensor | Room | None) -> None:
+        """Set a field to a tensor: strides and all where it takes them, else contiguous."""
+        if x is None:
+            return
+        if isinstance(getattr(self, name), Tokens):
+            assert isinstance(x, Tensor)
+            setattr(self, name, Tokens.of(x))
+        else:
+            assert isinstance(x, Room) or x.is_contiguous()
+            setattr(self, name, x.data_ptr())
+
+
+class LayerCall(_Call):
+    """``struct layer_call``."""
+
+    _fields_ = (
+        *_numbers("what", "backward", "batch", "tokens", "heads", "key", "value", "width", "threads"),
+        ("eps", ctypes.c_double),
+        *_pointers("x", "tail", "weight", "gate", "y_bar", "y", "x_bar", "tail_bar", "weight_bar", "gate_bar"),
+        *_tokens("q", "k", "v"),
+    )
+
+
+class ChunkCall(_Call):
     """``struct chunk_call``."""
 
     _fields_ = (
@@ -58,14 +82,3 @@ class ChunkCall(ctypes.Structure):
         *_tokens("q_bar", "k_bar", "v_bar", "rate_bar", "forget_bar", "momentum_bar", "threshold_bar"),
         *_pointers("start_bar", "anchor_bar"),
     )
-
-    def put(self, name: str, x: Tensor | Room | None) -> None:
-        """Set a field to a tensor: strides and all where it takes them, else contiguous."""
-        if x is None:
-            return
-        if isinstance(getattr(self, name), Tokens):
-            assert isinstance(x, Tensor)
-            setattr(self, name, Tokens.of(x))
-        else:
-            assert isinstance(x, Room) or x.is_contiguous()
-            setattr(self, name, x.data_ptr())

@@ -37,4 +37,16 @@ struct chunk_call {
     void *start_bar, *anchor_bar;
 };
 
+enum layer { INPUTS, OUTPUTS, SWIGLU, RMS };
+enum { LAYER_PARTS = 16 }; /* of the rows of SWIGLU and RMS; the others go by batch row and head */
+
+/* One of the layers of `layers.h`. */
+struct layer_call {
+    int64_t what, backward, batch, tokens, heads, key, value, width, threads;
+    double eps;
+    const void *x, *tail, *weight, *gate, *y_bar;            /* x (B, T, ...), tail (B, width - 1, ...), weight, gate (B, T, ...) */
+    void *y, *x_bar, *tail_bar, *weight_bar, *gate_bar;      /* weight_bar: one sum per part, or per batch row */
+    struct chunk_tokens q, k, v;                             /* INPUTS: they or their adjoints; OUTPUTS: reads and theirs */
+};
+
 #endif

@@ -15,6 +15,10 @@ int titans_chunk_f32_avx512(const struct chunk_call *c, int backward);
 int titans_chunk_f64_avx512(const struct chunk_call *c, int backward);
 int titans_chunk_f32_avx2(const struct chunk_call *c, int backward);
 int titans_chunk_f64_avx2(const struct chunk_call *c, int backward);
+int titans_layer_f32_avx512(const struct layer_call *c);
+int titans_layer_f64_avx512(const struct layer_call *c);
+int titans_layer_f32_avx2(const struct layer_call *c);
+int titans_layer_f64_avx2(const struct layer_call *c);
 #endif
 
 /* 3: AVX-512, 2: AVX2, 1: neither. */
@@ -38,6 +42,16 @@ int titans_chunk(const struct chunk_call *c, int backward, int is_double, int le
     if (level == 2) return (is_double ? titans_chunk_f64_avx2 : titans_chunk_f32_avx2)(c, backward);
 #endif
     return (is_double ? titans_chunk_f64_generic : titans_chunk_f32_generic)(c, backward);
+}
+
+int titans_layer(const struct layer_call *c, int is_double, int level) {
+    const int best = titans_level();
+    if (level > best) level = best;
+#if defined(__x86_64__) && defined(__GNUC__)
+    if (level == 3) return (is_double ? titans_layer_f64_avx512 : titans_layer_f32_avx512)(c);
+    if (level == 2) return (is_double ? titans_layer_f64_avx2 : titans_layer_f32_avx2)(c);
+#endif
+    return (is_double ? titans_layer_f64_generic : titans_layer_f32_generic)(c);
 }
 
 /* Ask for huge pages where the system gives them only on demand; no harm where it does not. */

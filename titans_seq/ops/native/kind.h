@@ -11,6 +11,7 @@
 #include "work.h"
 #include "forward.h"
 #include "backward.h"
+#include "layers.h"
 
 /* 0, or 1 where there is no room. */
 int JOIN3(titans_chunk, KIND, ISA)(const struct chunk_call *c, int backward) {
