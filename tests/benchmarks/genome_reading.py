@@ -1,6 +1,7 @@
 """How fast a genome is read whole: our token store against pyfaidx and biopython, and the peak RAM on a large file.
 
     python tests/benchmarks/genome_reading.py --genome ../shared/data/genomes/ecoli_k12_mg1655.fa.gz
+    python tests/benchmarks/genome_reading.py --copies 20      # also that genome twenty times over, as 20 contigs
     python tests/benchmarks/genome_reading.py --gigabase       # a synthetic 1 Gb FASTA, peak RSS of a fresh process
 
 Every figure is the best of `--repeats` runs in one process, from a file in the page cache to all bases in RAM (pyfaidx,
@@ -109,6 +110,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--genome", type=Path, default=ECOLI, help="bgzip or gzip FASTA")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--copies", type=int, default=0, help="also a plain file of so many copies")
     parser.add_argument("--gigabase", action="store_true", help="also a synthetic file")
     parser.add_argument("--size", type=int, default=1_000_000_000, help="bases of the synthetic file")
     options = parser.parse_args()
@@ -121,6 +123,11 @@ def main() -> None:
             shutil.copyfileobj(source, target)
         for path in (plain, packed):
             compare(path, options.repeats, folder)
+        if options.copies:
+            _, _, sequence = plain.read_bytes().partition(b"\n")
+            many = folder / f"{options.copies}_times.fa"
+            many.write_bytes(b"".join(b">copy%d\n%s" % (number, sequence) for number in range(options.copies)))
+            compare(many, max(options.repeats // 3, 3), folder)
         if options.gigabase:
             gigabase(folder, options.size)
 
