@@ -7,6 +7,7 @@ from torch import Tensor
 
 from titans_seq.memory.table_keys import ContextKeys
 from titans_seq.memory.table_packing import Packing
+from titans_seq.memory.table_pages import zeros_in_large_pages
 from titans_seq.memory.table_slots import CAP, Slots
 
 
@@ -99,3 +100,12 @@ def test_the_other_strand_has_the_key_of_its_own_reading() -> None:
         for t in (40, 45, 48):
             # The context t - k + 1 .. t ends at 79 - (t - k + 1) when read from the other end.
             assert torch.equal(backwards[:, t - 40, column], forwards[:, 79 - (t - k + 1) - 31, column])
+
+
+def test_a_plane_in_large_pages_is_zeros_like_any_other() -> None:
+    for shape in ((3, 5), (1 << 19, 12)):
+        plane = zeros_in_large_pages(*shape, dtype=torch.uint8, device=torch.device("cpu"))
+        assert plane.shape == shape
+        assert plane.is_contiguous()
+        assert not plane.any()
+    assert zeros_in_large_pages(4, dtype=torch.int32, device=torch.device("meta")).device.type == "meta"

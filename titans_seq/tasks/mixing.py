@@ -245,9 +245,10 @@ class TableMixing(nn.Module):
         assert kernels is not None
         assert experts.counts is not None
         fast, chunk = state.fast, self.table.spec.chunk
-        # The last prediction may be a view into a call whose gradients are still to come.
-        for name in ("last_scores", "last_chance", "last_where", "last_situation"):
-            setattr(fast, name, getattr(fast, name).clone(memory_format=torch.contiguous_format))
+        for name, value in fast.tensors().items():
+            # The last prediction may be a view into a call whose gradients are still to come.
+            own_copy = name.startswith("last_")
+            setattr(fast, name, value.clone(memory_format=torch.contiguous_format) if own_copy else value.contiguous())
         names = {"by_confidence": "fast_confidence", "by_situation": "fast_situation", "situation": "fast_at"}
         call = MixCall(
             kernels=kernels, chunk=chunk, levels=LEVELS, pending=(state.position - tokens.shape[1]) % chunk,
