@@ -106,7 +106,7 @@ def test_an_assembly_from_training_to_the_page(tmp_path: Path, environment: dict
         "assemblies: config/assemblies.tsv\n"
         "train_regions: --preset regions-tiny --classes CDS --steps 3\n"
         f"train_dna: --preset dna-tiny --steps 3 --set table.megabytes=8 {few}\n"
-        "window: 1024\nstride: 1024\nthreads: {train: 1, read: 1}\n"
+        "shards: 2\nwindow: 1024\nstride: 1024\ncontext: 2k\nthreads: {train: 1, read: 1}\n"
     )
     done = snakemake(folder, environment)
     assert done.returncode == 0, done.stderr
@@ -114,5 +114,9 @@ def test_an_assembly_from_training_to_the_page(tmp_path: Path, environment: dict
         (row,) = csv.DictReader(file, delimiter="\t")
     assert (row["assembly"], row["windows"]) == ("lambda", "48")
     assert int(row["CDS"]) > 30
+    lines = (folder / "results" / "annotations" / "lambda.gff3").read_text().splitlines()
+    assert sum(line.startswith("##sequence-region") for line in lines) == 1
+    names = [line.split("ID=")[1].split(";")[0] for line in lines if "ID=" in line]
+    assert len(names) == len(set(names))
     assert (folder / "results" / "tracks" / "lambda.bw").stat().st_size > 0
     assert (folder / "results" / "report.html").read_text().count("data:image/png") == 2

@@ -34,6 +34,7 @@ rule embed:
         out=written,
         window=config["window"],
         stride=config["stride"],
+        context=config["context"],
     log:
         "logs/embed/{assembly}.{tag}.log",
     benchmark:
@@ -46,7 +47,7 @@ rule embed:
         "../envs/titans-seq.yaml"
     shell:
         "titans-seq embed {input.genome} --model {input.model} --window {params.window} --stride {params.stride} "
-        "--threads {threads} {params.shard} -o {params.out} > {log} 2>&1"
+        "--context {params.context} --threads {threads} {params.shard} -o {params.out} > {log} 2>&1"
 
 
 rule surprise:

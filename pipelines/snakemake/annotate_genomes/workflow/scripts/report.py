@@ -1,7 +1,11 @@
-"""One page: genes and bases by assembly, lengths of genes, and where the windows lie in the space of vectors."""
+"""One page: genes and windows by assembly, lengths of genes, and where the windows lie in the space of vectors.
+
+Thousands of assemblies fit: of the vectors, some thousands are read for the picture, and none besides.
+"""
 
 import csv
-from collections import Counter, defaultdict
+from array import array
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,9 +21,14 @@ from titans_seq import __version__
 from titans_seq.files import replacing, write_text
 from titans_seq.training.page import plain_page
 
+DRAWN = 20_000
+"""Windows in the picture, at most about twice as many."""
+NAMED = 12
+"""Assemblies that have a colour of their own in the pictures; where there are more, none has."""
+
 names = snakemake.params.assemblies
 counts: dict[str, Counter[str]] = {}
-lengths: dict[str, list[int]] = defaultdict(list)
+lengths = {name: array("q") for name in names}
 for name, path in zip(names, snakemake.input.annotations, strict=True):
     kinds: Counter[str] = Counter()
     with Path(path).open() as lines:
@@ -31,35 +40,42 @@ for name, path in zip(names, snakemake.input.annotations, strict=True):
                     lengths[name].append(int(fields[4]) - int(fields[3]) + 1)
     counts[name] = kinds
 
-vectors = pl.read_parquet(snakemake.input.embeddings)
-windows = Counter(vectors["assembly"].to_list())
+embeddings = pl.scan_parquet(snakemake.input.embeddings)
+windows = dict(embeddings.group_by("assembly").len().collect().rows())
+total = sum(windows.values())
 types = sorted({kind for kinds in counts.values() for kind in kinds})
 header = ["assembly", "windows", *types, "median CDS, bp"]
 table = [
-    [name, windows[name], *(counts[name][kind] for kind in types),
+    [name, windows.get(name, 0), *(counts[name][kind] for kind in types),
      int(np.median(lengths[name])) if lengths[name] else ""]
     for name in names
 ]  # fmt: skip
 with replacing(Path(snakemake.output.table)) as temporary, temporary.open("w", newline="") as out:
     csv.writer(out, delimiter="\t", lineterminator="\n").writerows([header, *table])
 
+groups = {name: [name] for name in names} if len(names) <= NAMED else {f"{len(names):,} assemblies": names}
 figure, axes = plt.subplots(figsize=(7, 3.5), layout="constrained")
-for name in names:
-    axes.hist(lengths[name], bins=np.geomspace(60, 20_000, 60), histtype="step", label=name)
+for label, members in groups.items():
+    found = np.concatenate([np.asarray(lengths[name]) for name in members])
+    axes.hist(found, bins=np.geomspace(60, 20_000, 60), histtype="step", label=label)
 axes.set(xscale="log", xlabel="length of a predicted CDS, bp", ylabel="genes")
 axes.legend(fontsize=8)
 with replacing(Path(snakemake.output.genes)) as temporary:
     figure.savefig(temporary, format="png", dpi=130)
 
-matrix = vectors["vector"].to_numpy()
+chosen = embeddings.select("assembly", "vector").with_row_index().filter(pl.col("index") % max(1, total // DRAWN) == 0)
+some = chosen.collect(engine="streaming")
+matrix = some["vector"].to_numpy()
+known = ~np.isnan(matrix).any(1)  # a window of N alone has no vector
+some, matrix = some.filter(known), matrix[known]
 centred = matrix - matrix.mean(0)
-_, spread, axes_of_spread = np.linalg.svd(centred[:: max(1, len(centred) // 20_000)], full_matrices=False)
+_, spread, axes_of_spread = np.linalg.svd(centred, full_matrices=False)
 places = centred @ axes_of_spread[:2].T
 share = spread**2 / (spread**2).sum()
 figure, axes = plt.subplots(figsize=(5, 4.5), layout="constrained")
-for name in names:
-    mine = (vectors["assembly"] == name).to_numpy()
-    axes.scatter(*places[mine].T, s=3, alpha=0.4, label=name, linewidths=0)
+for label, members in groups.items():
+    mine = some["assembly"].is_in(members).to_numpy()
+    axes.scatter(*places[mine].T, s=3, alpha=0.4, label=label, linewidths=0)
 axes.set(xlabel=f"first axis, {share[0]:.0%} of the spread", ylabel=f"second axis, {share[1]:.0%}")
 axes.legend(fontsize=8, markerscale=4)
 with replacing(Path(snakemake.output.map)) as temporary:
@@ -70,7 +86,7 @@ write_text(
     Path(snakemake.output.page),
     plain_page(
         title="annotate_genomes",
-        subtitle=f"{len(names)} assemblies, {len(vectors):,} windows",
+        subtitle=f"{len(names)} assemblies, {total:,} windows",
         remarks=[],
         heading="Features found",
         table="<table><tr>" + "".join(f"<th>{cell}</th>" for cell in header) + f"</tr>{rows}</table>",
