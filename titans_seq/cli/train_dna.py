@@ -37,8 +37,9 @@ def command(ctx: click.Context, genomes: tuple[str, ...], preset: str, out: Path
     titans-seq train-dna chloroplast.gb --preset dna-tiny --out runs/demo
     titans-seq train-dna --resume --out runs/demo
 
-    torchrun --nproc-per-node 4 -m titans_seq train-dna ... trains in four processes, each with its share of streams.rows;
-    with --set run.sharding=full (FSDP) each also keeps but a share of the model. Go on with any number of them.
+    torchrun --nproc-per-node 4 -m titans_seq train-dna ... trains in four processes, each with its share of
+    streams.rows; with --set run.sharding=full (FSDP) each also keeps but a share of the model. A run goes on in any
+    number of them.
     """
     from importlib import import_module
 
