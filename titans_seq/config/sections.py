@@ -150,7 +150,8 @@ class EvaluationSection(Section):
     piece
         Longest stretch scored at once when the memory is off, in bases.
     max_bases
-        Score at most this many held-out bases, taken from the start of the held-out part; null scores all.
+        Score at most this many held-out bases: the beginning of each stretch, or of stretches spread evenly where
+        there are many short ones; null scores all.
     carry_bases
         Stream at most this many bases before the held-out part in the arm that carries the memory from the start
         of the contig; null streams all of them.
