@@ -1,4 +1,4 @@
-"""`titans-seq embed`: one vector per window, BED interval or sequence of a genome."""
+"""`titans-seq embed`: one vector per window, BED interval or sequence of a genome, or per series or window of time."""
 
 from __future__ import annotations
 
@@ -7,13 +7,24 @@ from typing import Any
 
 import click
 
+from titans_seq.cli.series_options import take_table
+from titans_seq.cli.table_input import series_options, take_series
+
+_OF_GENOMES = ("regions", "per_sequence", "context", "strand", "chroms", "gap_reset", "shard")
+
 
 @click.command("embed", no_args_is_help=True)
-@click.argument("genomes", nargs=-1, metavar="GENOME...", required=True)
-@click.option("--model", type=click.Path(path_type=Path), required=True, metavar="RUN", help="Run of train-dna.")
-@click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help=".parquet, .npy or .h5ad")
+@click.argument("inputs", nargs=-1, metavar="GENOME...|TABLE", required=True)
+@click.option("--model", type=click.Path(path_type=Path), metavar="RUN",
+              help="Run of train-dna; for a table, a file of TitansEmbedder.save or --train.")  # fmt: skip
+@click.option("-o", "--out", type=click.Path(path_type=Path), required=True,
+              help=".parquet, .npy or .h5ad; of a table .parquet, .npy or .csv")  # fmt: skip
 @click.option("--regions", type=click.Path(path_type=Path), help="A vector for each interval of a BED file.")
-@click.option("--window", type=click.IntRange(1), help="A vector for each window of this length.  [default: 4096]")
+@click.option(
+    "--window",
+    type=click.IntRange(1),
+    help="A vector for each window of so many bases, or rows.  [default: 4096; of a table, all rows]",
+)
 @click.option("--stride", type=click.IntRange(1), help="From window to window.  [default: the window]")
 @click.option("--per-sequence", is_flag=True, help="A vector for each sequence.")
 @click.option("--context", default="contig", show_default=True, help="Bases read before a region: 0, 10k, 1M, contig.")
@@ -26,11 +37,10 @@ import click
 @click.option("--shard", metavar="I/N", help="Part I of N, written to NAME.I-of-N.SUFFIX; see below.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, mps, cuda, cuda:1 ...")
 @click.option("--threads", type=click.IntRange(1), help="Of the CPU.  [default: all]")
+@series_options
 @click.pass_context
-def command(
-    ctx: click.Context, genomes: tuple[str, ...], model: Path, out: Path, chroms: str | None, **options: Any
-) -> None:
-    """Give every region of a genome a vector that knows what came before it.
+def command(ctx: click.Context, **options: Any) -> None:
+    """Give every region of a genome, or every series of a table, a vector that knows what came before it.
 
     GENOME is FASTA (plain, gzip, bgzip), GenBank, or - for standard input. The memory is carried from the first base of
     a sequence to the last, at constant RAM. A run that was stopped goes on where it was.
@@ -45,6 +55,14 @@ def command(
     --context 10k     at least 10,000 and less than 20,000 bases before it (all, near the start); costs two passes
     --context contig  all of its sequence before it
 
+    TABLE is CSV or Parquet, long or wide, and gives a vector for each series, or for each window of time: of that
+    series' rows up to there alone, each scaled by those before it. Without --model the encoder's weights are drawn,
+    always the same ones; --train 200 --model NEW.safetensors first learns to predict the table's next rows.
+
+    \b
+    titans-seq embed meters.csv --id-col meter --target-col kwh -o meters.parquet
+    titans-seq embed meters.csv --window 168 --stride 24 --train 200 --model meters.safetensors -o weeks.parquet
+
     --shard 1/8 ... 8/8, on as many machines, or torchrun --nproc-per-node 8 -m titans_seq embed ...: eight parts that
     together are what one process writes, number for number. A shard reads what is its own: sequences, or stretches of
     one where the context is a number. Where a sequence must be cut although all of it is context, and where shards are
@@ -55,10 +73,22 @@ def command(
 
     from titans_seq.cli.talk import Talk
 
+    quiet = bool(ctx.find_root().params.get("quiet"))
+    series = take_series(ctx, options, of_genomes=_OF_GENOMES)
+    inputs = options.pop("inputs")
+    if series:
+        pipeline = import_module("titans_seq.pipelines.read_series")
+        how = {name: options.pop(name) for name in ("window", "stride", "pool", "layer")}
+        with Talk(quiet=quiet) as talk:
+            job = pipeline.prepare(table=Path(inputs[0]), options=take_table(options), **options)
+            count, width = pipeline.embed(job, **how, watch=talk.watch)
+        click.echo(f"{job.out}: {count:,} vectors of {width}, {job.rows:,} rows read")
+        return
     pipeline = import_module("titans_seq.pipelines.embed")
-    chosen = tuple(name for name in (chroms or "").split(",") if name)
-    with Talk(quiet=bool(ctx.find_root().params.get("quiet"))) as talk:
+    model, out = options.pop("model"), options.pop("out")
+    chosen = tuple(name for name in (options.pop("chroms") or "").split(",") if name)
+    with Talk(quiet=quiet) as talk:
         done = pipeline.run(
-            genomes, model=model, out=out, options=pipeline.EmbedOptions(chroms=chosen, **options), watch=talk.watch
+            inputs, model=model, out=out, options=pipeline.EmbedOptions(chroms=chosen, **options), watch=talk.watch
         )
     click.echo(f"{done['out']}: {done['regions']:,} vectors of {done['width']}, {done['bases']:,} bases read")

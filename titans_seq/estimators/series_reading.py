@@ -25,6 +25,7 @@ Floats = npt.NDArray[np.float32]
 Spans = npt.NDArray[np.int64]
 """(n, 2): first token of a stretch, and the one behind its last."""
 
+SCORES = ("loss", "gradient", "write", "forget")
 CALL = 512
 """Tokens of a call at most."""
 _AT_ONCE = 1 << 13
@@ -86,6 +87,21 @@ def pool_series(
         if part.start + len(part.known) == len(tokens[number]):
             del pools[number]
             yield number, found.pop(number)
+
+
+def row_scores(part: SeriesPart, what: str, *, patch: int) -> Floats:
+    """Scores of the rows of a part, (T * patch,), by one of `SCORES`; NaN where there is no answer.
+
+    ``loss`` is the mean over columns of the squared error, the others are the memory's (`SeriesPart.memory`); all rows
+    of a patch have those of their token.
+    """
+    if what == "loss":
+        squared = part.error.reshape(len(part.error) * patch, -1) ** 2
+        known = ~np.isnan(squared)
+        mean = np.where(known, squared, 0).sum(1) / np.maximum(known.sum(1), 1)
+        return np.where(known.any(1), mean, np.float32(np.nan))
+    found: Floats = np.where(part.known, part.memory[SCORES.index(what) - 1], np.float32(np.nan)).repeat(patch)
+    return found
 
 
 def _groups(tokens: Sequence[Floats], *, rows: int, border: int) -> Iterator[tuple[int, int, npt.NDArray[np.intp]]]:

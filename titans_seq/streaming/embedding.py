@@ -24,6 +24,7 @@ from titans_seq.errors import ConfigError
 from titans_seq.genomics import Genome
 from titans_seq.genomics.intervals import Intervals
 from titans_seq.genomics.shards import Shard
+from titans_seq.streaming.device import keep_freed_memory
 from titans_seq.streaming.model import DnaModel
 from titans_seq.streaming.pool import Pool, Pooled
 from titans_seq.streaming.reader import PassageReader
@@ -208,6 +209,7 @@ def _threads(task: NextBase, threads: int) -> Iterator[None]:
     before, torch_before = task.encoder.threads, torch.get_num_threads()
     task.encoder.threads = threads if next(task.parameters()).device.type == "cpu" else 1
     torch.set_num_threads(1)  # the operations are too small to be worth sharing
+    keep_freed_memory()
     try:
         yield
     finally:
