@@ -165,3 +165,14 @@ def test_gradients_reach_every_part_and_dropped_rows_do_without() -> None:
     torch.testing.assert_close(logits.softmax(-1), alone.softmax(-1), atol=1e-6, rtol=0)
     assert not state.mixing.fast.by_confidence.any()
     assert bool(state.mixing.table.slots.plane.any())
+
+
+def test_doubt_leaves_every_base_its_share() -> None:
+    mixing = TableMixing(TableSpec(orders=(2, 4), copies=(6,)), d_model=8)
+    certain, situation = torch.tensor([[[60.0, 0, 0, 0]]]), torch.tensor([[5]])
+    doubted = mixing._doubted(certain, situation).exp()
+    torch.testing.assert_close(doubted.sum(-1), torch.ones(1, 1))
+    assert 2.4e-4 < float(doubted.min()) < 2.6e-4
+    with torch.no_grad():
+        mixing.doubt.weight[5] = -40.0
+    torch.testing.assert_close(mixing._doubted(certain / 20, situation).exp(), (certain / 20).softmax(-1))

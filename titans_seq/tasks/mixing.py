@@ -4,13 +4,17 @@ With l_i the scores of the table's experts (`TableExperts`) and l_0 the network'
 
     logits_t(a) = sum_i w_i,t l_i,t(a)
     w_i,t = (W + dW)[i, confidence_i,t] + (V + dV)[situation_t, i] + (G h_t)_i + [i = 0]
+    p_t = (1 - e_t) softmax(logits_t) + e_t / A          e_t = sigmoid(doubt[situation_t])
 
-W, V and G are learned in training. dW and dV start at zero with every stream and are a memory of their own: a matrix
-with one-hot keys (which expert, how sure), written by gradient steps on what was predicted, that is by the delta rule::
+W, V, G and doubt are learned in training. Doubt is what is left to a token that has changed since the copy was made: a
+product of experts that all read the same copy would give it one part in a million, where one in a thousand does.
 
-    dW[i, c] -= rate * sum_t [confidence_i,t = c] sum_a (p_t(a) - [a = s_{t+1}]) l_i,t(a)        at each chunk border
+dW and dV start at zero with every stream and are a memory of their own: a matrix with one-hot keys (which expert, how
+sure), written by gradient steps on what the product predicted, that is by the delta rule::
 
-and the same for dV. Predictions of a chunk use the weights of its border, so nothing depends on how a stream is cut.
+    dW[i, c] -= rate * sum_t [confidence_i,t = c] sum_a (softmax(logits_t)(a) - [a = s_{t+1}]) l_i,t(a)
+
+at each chunk border, and the same for dV. Predictions of a chunk use the weights of its border, so nothing depends on how a stream is cut.
 """
 
 from __future__ import annotations
@@ -18,6 +22,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from math import log
+from typing import Final
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +34,8 @@ from titans_seq.memory.table import Table, TableSpec, TableState
 from titans_seq.memory.table_layout import SHORT
 from titans_seq.tasks.mixing_native import Mix, MixCall, kernels_for
 from titans_seq.tasks.table_experts import LEVELS, SITUATIONS, Experts, TableExperts
+
+_FIRST_DOUBT: Final = log(1e-3)
 
 
 @dataclass(slots=True)
@@ -114,6 +122,7 @@ class TableMixing(nn.Module):
         first = torch.cat([self.experts.first_weights(), torch.zeros(1, LEVELS)])
         self.by_confidence = nn.Embedding.from_pretrained(first.view(-1, 1), freeze=False)
         self.by_situation = nn.Embedding.from_pretrained(torch.zeros(SITUATIONS, self.count), freeze=False)
+        self.doubt = nn.Embedding.from_pretrained(torch.full((SITUATIONS, 1), _FIRST_DOUBT), freeze=False)
         self.register_buffer("_offset", torch.arange(self.count) * LEVELS, persistent=False)
         self.register_buffer("_own", F.one_hot(torch.tensor(self.count - 1), self.count).float(), persistent=False)
         self.gate = nn.Linear(d_model, self.count, bias=False)
@@ -216,6 +225,7 @@ class TableMixing(nn.Module):
         kept = mask if keep is None else mask & keep[:, None]
         if experts.counts is not None:
             mixed = self._mix_compiled(own, sure, hidden, experts, tokens=tokens, mask=kept, state=state)
+            mixed = self._doubted(mixed, experts.situation)
             return mixed if keep is None else torch.where(keep[:, None, None], mixed, own)
         scores = torch.cat([experts.scores, own.unsqueeze(2)], 2)
         where = torch.cat([experts.confidence, sure.unsqueeze(-1)], -1) + self._offset
@@ -226,8 +236,14 @@ class TableMixing(nn.Module):
                 weights.detach(), scores.detach(), where, experts.situation,
                 tokens=tokens, mask=kept, fast=state.fast, start=state.position - tokens.shape[1],
             )  # fmt: skip
-        mixed = torch.einsum("bte,btea->bta", weights + learned, scores)
+        mixed = self._doubted(torch.einsum("bte,btea->bta", weights + learned, scores), experts.situation)
         return mixed if keep is None else torch.where(keep[:, None, None], mixed, own)
+
+    def _doubted(self, mixed: Tensor, situation: Tensor) -> Tensor:
+        """Log-probabilities (B, T, A) of the mixture with its share of doubt."""
+        doubt = self.doubt(situation)
+        even = F.logsigmoid(doubt) - log(mixed.shape[-1])
+        return torch.logaddexp(F.log_softmax(mixed, -1) + F.logsigmoid(-doubt), even)
 
     def _mix_compiled(
         self,

@@ -6,7 +6,7 @@ Experts at a position, each with a score l_i(a) for every token a, centred over 
 - one for each copy: ``l(a) = [a = symbol] - 1 / A``, all zero where there is no copy.
 
 How sure an expert is, is a small whole number (its *confidence*): for an order how often the context was seen (10
-steps) and how many of its last 16 predictions were right (17); for a copy how long it has agreed (16 steps) and how
+steps) and how many of its last 16 predictions were right (17); for a copy how long it has agreed (20 steps) and how
 many of the last tokens did not (8). `situation` is one such number for all experts together: the longest run of a copy
 (6 steps) and the hits of a middle order (7).
 """
@@ -27,11 +27,11 @@ from titans_seq.memory.table_packing import Packing
 from titans_seq.tasks.mixing_native import Steps, experts, kernels_for
 
 LEVELS: Final = 170
-"""Confidences of an expert: 10 x 17 for an order, 16 x 8 for a copy."""
+"""Confidences of an expert: 10 x 17 for an order, 20 x 8 for a copy."""
 SITUATIONS: Final = 42
 
 _SEEN: Final = (1, 2, 3, 4, 6, 9, 16, 32, 64)
-_RUNS: Final = (12, 14, 16, 18, 20, 22, 24, 28, 31, 40, 56, 80, 128, 256, 512)
+_RUNS: Final = (1, 2, 4, 8, 12, 14, 16, 18, 20, 22, 24, 28, 31, 40, 56, 80, 128, 256, 512)
 _MISSES: Final = (1, 2, 3, 4, 6, 9, 13)
 _LONGEST: Final = (1, 20, 31, 64, 400)
 _MIDDLE_HITS: Final = (4, 5, 7, 10, 13, 15)
@@ -106,7 +106,7 @@ class TableExperts(nn.Module):
     def first_weights(self) -> Tensor:
         """Where the weight of every expert at every confidence starts, (E, LEVELS)."""
         weights = torch.full((self.count, LEVELS), _FIRST_WEIGHT)
-        runs = torch.tensor([8.0, *_RUNS])
+        runs = torch.tensor([0.5, *_RUNS])
         misses = torch.tensor([0.0, *_MISSES])
         # A copy that agreed in r tokens and missed m goes on with odds of about r / (1 + 4 m); the other experts help.
         odds = (runs[:, None] / (1 + 4 * misses)).clamp(min=1.0).log() / 2 + 0.1
