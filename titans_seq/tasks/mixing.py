@@ -14,7 +14,8 @@ sure), written by gradient steps on what the product predicted, that is by the d
 
     dW[i, c] -= rate * sum_t [confidence_i,t = c] sum_a (softmax(logits_t)(a) - [a = s_{t+1}]) l_i,t(a)
 
-at each chunk border, and the same for dV. Predictions of a chunk use the weights of its border, so nothing depends on how a stream is cut.
+at each chunk border, and the same for dV. Predictions of a chunk use the weights of its border, so nothing depends on
+how a stream is cut.
 """
 
 from __future__ import annotations
