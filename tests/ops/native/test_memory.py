@@ -217,13 +217,3 @@ def test_what_has_no_kernel_is_refused_with_the_reason() -> None:
 
 def _by_name(x: Inputs, rule: MemoryRule) -> None:
     run_memory(x.q, x.k, x.v, x.gates, x.state, rule=rule, chunk_size=4, backend="native")
-
-
-def test_switched_off_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TITANS_SEQ_NATIVE", "0")
-    load.cache_clear()
-    try:
-        assert load() == (None, "switched off by TITANS_SEQ_NATIVE=0")
-        assert "not built, or are switched off" in str(refusal(rule_of("mlp2", "l2", "l2"), torch.device("cpu")))
-    finally:
-        load.cache_clear()

@@ -19,6 +19,7 @@ from pathlib import Path
 import torch  # noqa: F401  (first: its OpenMP becomes ours)
 
 log = logging.getLogger(__name__)
+VERSION = 1  # of the sources beside this file, NATIVE_VERSION in chunk.h
 LEVELS = {1: "plain", 2: "AVX2", 3: "AVX-512"}
 
 
@@ -35,7 +36,12 @@ def load() -> tuple[ctypes.CDLL | None, str]:
     except OSError as error:
         log.info("compiled CPU kernels do not load: %s", error)
         return None, f"do not load: {error}"
-    library.titans_level.restype = ctypes.c_int
+    version = library.titans_version() if hasattr(library, "titans_version") else 0
+    if version != VERSION:
+        log.warning(
+            "%s is version %d, the package wants %d: install it again (pip install)", found[0], version, VERSION
+        )
+        return None, f"of version {version}, but {VERSION} is wanted; install the package again"
     return library, f"built, {LEVELS[library.titans_level()]}"
 
 

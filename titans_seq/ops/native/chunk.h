@@ -4,6 +4,9 @@
 
 #include <stdint.h>
 
+/* Changes whenever a structure or a function does; `__init__.py` holds the same number and refuses another library. */
+enum { NATIVE_VERSION = 1 };
+
 enum { LAYERS = 8 }; /* most layers of a memory network */
 
 enum bias { L2, DOT_PRODUCT, HUBER, HUBER_NORM, HUBER_MIXTURE, ROBUST };

@@ -21,6 +21,8 @@ int titans_layer_f32_avx2(const struct layer_call *c);
 int titans_layer_f64_avx2(const struct layer_call *c);
 #endif
 
+int titans_version(void) { return NATIVE_VERSION; }
+
 /* 3: AVX-512, 2: AVX2, 1: neither. */
 int titans_level(void) {
 #if defined(__x86_64__) && defined(__GNUC__)
