@@ -1,5 +1,5 @@
 # Every target makes what it needs, in .venv, from the exact versions in constraints.txt.
-# Needs python >= 3.11 and make. Another interpreter: make test PYTHON=python3.13
+# Needs python >= 3.11 and make; with a C compiler (gcc or clang, OpenMP) the CPU kernels are built too. Another interpreter: make test PYTHON=python3.13
 
 SHELL := /bin/bash
 VENV ?= .venv
@@ -62,7 +62,7 @@ $(VENV)/.build: constraints.txt | $(VENV)/bin/python
 	$(INSTALL) setuptools wheel
 	@touch $@
 
-$(VENV)/.core: pyproject.toml $(VENV)/.build
+$(VENV)/.core: pyproject.toml $(wildcard titans_seq/ops/native/*.[ch]) $(VENV)/.build
 	$(INSTALL) --no-build-isolation --editable .
 	@touch $@
 
