@@ -4,9 +4,10 @@
     python -m tests.benchmarks.costs --rates tests/benchmarks/results/costs-DATE.json --read 250000    # take them
 
 Measured here, on one thread, with a preset's model of random weights (which are as fast as trained ones): bases read a
-second (with the table of a bacterium and with that of a chromosome, both nearly empty: a full one misses the processor's
-cache more often), bases labelled a second, bases trained on a second; bytes of a vector's row in Parquet, of a track's bin in bigWig, of a gene in GFF3, of a base in the token store, of a
-snapshot. Dollars are assumptions, and arguments. Everything else is arithmetic, and stands in `scenarios`.
+second (with the table of a bacterium and with that of a chromosome, both nearly empty: a full one misses the
+processor's cache more often), bases labelled a second, bases trained on a second; bytes of a vector's row in Parquet,
+of a track's bin in bigWig, of a gene in GFF3, of a base in the token store, of a snapshot. Dollars are assumptions, and
+arguments. Everything else is arithmetic, and stands in `scenarios`.
 """
 
 from __future__ import annotations
