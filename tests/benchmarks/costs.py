@@ -42,8 +42,8 @@ from titans_seq.tasks.label_scan import scan
 from titans_seq.tasks.next_base import NextBase
 
 RESULTS = Path(__file__).parent / "results"
-HUMAN, CHR1 = 3_099_734_149, 248_387_328
-"""Bases of T2T-CHM13 with Y, and of its longest chromosome (NCBI GCF_009914755.1; Y of HG002)."""
+HUMAN, CHR1 = 3_099_734_149, 248_956_422
+"""Bases of GRCh38 and of its chromosome 1 (NCBI GCF_000001405)."""
 BACTERIUM, GENES = 4_641_652, 4_300
 """Bases and genes of E. coli K-12 MG1655."""
 MANY, CALL = 10_000, 4096
