@@ -217,3 +217,12 @@ def test_what_has_no_kernel_is_refused_with_the_reason() -> None:
 
 def _by_name(x: Inputs, rule: MemoryRule) -> None:
     run_memory(x.q, x.k, x.v, x.gates, x.state, rule=rule, chunk_size=4, backend="native")
+
+
+def test_a_second_derivative_is_refused_rather_than_zero() -> None:
+    rule = rule_of("mlp2", "l2", "l2")
+    x = inputs_for(rule, 9, chunk=4)
+    y, _ = native(x.q, x.k, x.v, x.gates, x.state, rule=rule, chunk_size=4)
+    (bar,) = torch.autograd.grad(y.square().sum(), x.k, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        bar.sum().backward()

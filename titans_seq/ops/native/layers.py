@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from titans_seq.ops.native import level, library
 from titans_seq.ops.native.arguments import LayerCall
@@ -85,6 +86,7 @@ class _Inputs(torch.autograd.Function):
         return q, k, v
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *bars: Tensor) -> tuple[Tensor | None, ...]:
         x, tail, weight = ctx.saved_tensors
         q, k, v = (bar if bar.stride(-1) == 1 else bar.contiguous() for bar in bars)
@@ -107,6 +109,7 @@ class _Outputs(torch.autograd.Function):
         return y
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *bars: Tensor) -> tuple[Tensor | None, ...]:
         reads, gate, weight = ctx.saved_tensors
         batch, heads, tokens, value = reads.shape
@@ -126,6 +129,7 @@ class _SwiGLU(torch.autograd.Function):
         return y
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *bars: Tensor) -> Tensor:
         (x,) = ctx.saved_tensors
         x_bar = torch.empty_like(x)
@@ -144,6 +148,7 @@ class _RMSNorm(torch.autograd.Function):
         return y
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *bars: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         x_bar, weight_bar = torch.empty_like(x), x.new_empty(_PARTS, *weight.shape)
