@@ -108,8 +108,8 @@ def settle(job: ForecastJob, watch: Watch) -> tuple[Panel | None, Snapshot, list
         raise ConfigError("expected a table of series, or --state with a state file that exists")
     if job.model is not None:
         model, names = load_model(job.model)
-        panel = read_table(job.data, known_options(job.table, model, names), clock=model.clock)
-        panel = _until(panel, job.as_of)
+        options = replace(known_options(job.table, model, names), max_rows=job.table.max_rows)
+        panel = _until(read_table(job.data, options, clock=model.clock), job.as_of)
         return (
             panel,
             Snapshot(model, model.advance(model.begin(panel), panel), names),
@@ -136,8 +136,9 @@ def from_state(job: ForecastJob, path: Path) -> tuple[Panel | None, Snapshot, li
     if job.data is None:
         return None, snapshot, [f"{snapshot.model.method} from {path}"]
     options = known_options(job.table, snapshot.model, snapshot.names)
-    panel = _until(read_table(job.data, options, clock=snapshot.model.clock), job.as_of)
-    new = newer_rows(panel, snapshot)
+    newest = None if job.plot is not None else int(snapshot.state.tick.max())  # a picture shows history too
+    panel = read_table(job.data, options, clock=snapshot.model.clock, newer_than=newest)
+    new = newer_rows(panel if moment is None else panel.until(moment), snapshot)
     snapshot.model.advance(snapshot.state, new)
     return panel, snapshot, [f"{snapshot.model.method} from {path}, with {new.rows:,} newer rows of {job.data}"]
 

@@ -43,7 +43,9 @@ def run(
         )
     snapshot = Snapshot.load(state)
     model = snapshot.model
-    panel = read_table(data, known_options(table or TableOptions(), model, snapshot.names), clock=model.clock)
+    newest = int(snapshot.state.tick.max()) if skip_known else None
+    options = known_options(table or TableOptions(), model, snapshot.names)
+    panel = read_table(data, options, clock=model.clock, newer_than=newest)
     if as_of is not None:
         panel = panel.until(parse_moment(as_of, model.clock))
     if skip_known:

@@ -83,14 +83,14 @@ def test_error(
 
 
 def settle(
-    panel: Panel, borders: tuple[int, int, int], horizon: int, lookbacks: Sequence[int]
+    panel: Panel, borders: tuple[int, int, int], horizon: int, lookbacks: Sequence[int], **also: object
 ) -> tuple[Choice, np.ndarray, np.ndarray]:
-    """Choose on the validation rows."""
+    """Choose on the validation rows; ``also`` are further fields of `SeriesSection`."""
     values = panel.series[0].values[: borders[0]]
     mean, deviation = np.nanmean(values, axis=0), np.nanstd(values, axis=0)
     known = panel.replace([panel.series[0].rows(0, borders[1])])
-    settings = SeriesSection(horizon=horizon, lookbacks=tuple(lookbacks))
-    seasons = season_lengths(panel.clock)
+    settings = SeriesSection(horizon=horizon, lookbacks=tuple(lookbacks), **also)  # type: ignore[arg-type]
+    seasons = settings.seasons or season_lengths(panel.clock)
     widest, lengths = widest_recipe(known, settings, seasons=seasons, train_rows=borders[0])
     tracks = lay_out(known, widest, mean=mean, deviation=deviation)
     return choose(tracks, widest, lookbacks=lengths, valid_rows=borders[1] - borders[0]), mean, deviation

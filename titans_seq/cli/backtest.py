@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from titans_seq.cli.series_options import covariate_option, table_options, take_table
+from titans_seq.cli.series_options import learning_options, table_options, take_table
 
 
 @click.command("backtest", no_args_is_help=True)
@@ -25,7 +25,7 @@ from titans_seq.cli.series_options import covariate_option, table_options, take_
     "--max-lookback", type=click.IntRange(min=2), default=512, show_default=True, help="Longest window tried."
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Folder.  [default: runs/DATA-backtest]")
-@covariate_option
+@learning_options
 @table_options
 @click.pass_context
 def command(ctx: click.Context, data: Path, horizon: int, max_lookback: int, out: Path | None, **options: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from titans_seq.cli.series_options import covariate_option, table_options, take_table
+from titans_seq.cli.series_options import learning_options, table_options, take_table
 
 
 @click.command("forecast", no_args_is_help=True)
@@ -26,7 +26,7 @@ from titans_seq.cli.series_options import covariate_option, table_options, take_
     "-o", "--out", type=click.Path(path_type=Path), help="Where to write, .csv or .parquet.  [default: stdout]"
 )
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw history and forecast into this PNG.")
-@covariate_option
+@learning_options
 @table_options
 @click.pass_context
 def command(ctx: click.Context, data: Path | None, **options: Any) -> None:

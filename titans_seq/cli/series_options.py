@@ -32,14 +32,22 @@ _NAMES = (
 )  # fmt: skip
 
 
-def covariate_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the option that names columns known in advance."""
-    return click.option(
+def learning_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of commands that learn from a table: columns known in advance, and how much is looked at."""
+    most = click.option(
+        "--max-rows",
+        type=click.IntRange(min=0),
+        default=1_000_000,
+        show_default=True,
+        help="Newest rows of all series together that are looked at; 0 for all.",
+    )
+    covariate = click.option(
         "--covariate",
         "covariates",
         multiple=True,
         help="Column known in advance, or the same throughout a series; may be repeated.",
-    )(command)
+    )
+    return covariate(most(command))
 
 
 def table_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -53,4 +61,5 @@ def take_table(options: dict[str, Any]) -> TableOptions:
     """Take the options out of a command's keywords and give them as one object."""
     from titans_seq.timeseries import TableOptions
 
-    return TableOptions(covariates=options.pop("covariates", ()), **{name: options.pop(name) for name in _NAMES})
+    given = {name: options.pop(name) for name in (*_NAMES, "covariates", "max_rows") if name in options}
+    return TableOptions(**given)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from titans_seq.cli.series_options import covariate_option, table_options, take_table
+from titans_seq.cli.series_options import learning_options, table_options, take_table
 
 
 @click.command("train-series", no_args_is_help=True)
@@ -16,7 +16,7 @@ from titans_seq.cli.series_options import covariate_option, table_options, take_
 @click.option("--horizon", type=click.IntRange(min=1), help="Rows forecast at once.")
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder.  [default: runs/DATA-PRESET]")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Set any key of the preset.")
-@covariate_option
+@learning_options
 @table_options
 @click.pass_context
 def command(ctx: click.Context, data: Path, preset: str, horizon: int | None, out: Path | None, **options: Any) -> None:
@@ -39,4 +39,5 @@ def command(ctx: click.Context, data: Path, preset: str, horizon: int | None, ou
     job = pipeline.TrainSeriesJob(data=data, table=take_table(options), config=config, out=folder)
     with Talk(quiet=bool(ctx.find_root().params.get("quiet"))) as talk:
         words = pipeline.run(job, watch=talk.watch)
-    click.echo("\n".join(words))
+    if words:  # of the processes of a job one reports
+        click.echo("\n".join(words))

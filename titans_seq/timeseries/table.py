@@ -18,6 +18,7 @@ from titans_seq.errors import ConfigError, InputFileError
 from titans_seq.timeseries.cells import WITH_OFFSET, is_missing, number_cells, time_cells
 from titans_seq.timeseries.clock import Clock, parse_frequency
 from titans_seq.timeseries.columns import Columns, choose_columns
+from titans_seq.timeseries.extent import newest_rows
 from titans_seq.timeseries.grid import Rows, common_clock, even_rows
 from titans_seq.timeseries.panel import Names, Panel
 from titans_seq.timeseries.sources import open_table
@@ -50,6 +51,8 @@ class TableOptions:
         Numbers are written 3,14.
     duplicates
         What to do with two rows of the same id and time.
+    max_rows
+        Newest rows of all series together that are looked at; 0 for all. See `titans_seq.timeseries.extent`.
     """
 
     id_col: str | None = None
@@ -62,9 +65,12 @@ class TableOptions:
     time_format: str | None = None
     decimal_comma: bool = False
     duplicates: Duplicates = "refuse"
+    max_rows: int = 0
 
 
-def read_table(path: str | Path, options: TableOptions | None = None, *, clock: Clock | None = None) -> Panel:
+def read_table(
+    path: str | Path, options: TableOptions | None = None, *, clock: Clock | None = None, newer_than: int | None = None
+) -> Panel:
     """Read a table of series.
 
     ``unique_id,ds,y`` with rows ``a,2024-01-01,1`` and ``a,2024-01-03,3`` and a step of a day gives one series of
@@ -76,6 +82,8 @@ def read_table(path: str | Path, options: TableOptions | None = None, *, clock: 
         CSV (plain or gzip; comma, semicolon or tab) or Parquet.
     clock
         The clock that the rows must stand on, for rows that continue a series; guessed from the rows otherwise.
+    newer_than
+        Tick of that clock: rows at or before it are left where they are, however many.
 
     Raises
     ------
@@ -85,7 +93,7 @@ def read_table(path: str | Path, options: TableOptions | None = None, *, clock: 
         For options that do not fit the table.
     """
     frame, is_text = open_table(Path(path))
-    return _read(Path(path), frame, options or TableOptions(), clock, is_text=is_text)
+    return _read(Path(path), frame, options or TableOptions(), clock, is_text=is_text, newer_than=newer_than)
 
 
 def read_frame(frame: pl.DataFrame, options: TableOptions | None = None, *, clock: Clock | None = None) -> Panel:
@@ -93,7 +101,10 @@ def read_frame(frame: pl.DataFrame, options: TableOptions | None = None, *, cloc
     return _read(Path("table"), frame.lazy(), options or TableOptions(), clock, is_text=False)
 
 
-def _read(path: Path, frame: pl.LazyFrame, options: TableOptions, clock: Clock | None, *, is_text: bool) -> Panel:
+def _read(
+    path: Path, frame: pl.LazyFrame, options: TableOptions, clock: Clock | None, *, is_text: bool,
+    newer_than: int | None = None,
+) -> Panel:  # fmt: skip
     columns = choose_columns(
         frame.head(_SAMPLE).collect(), path,
         id_col=options.id_col, time_col=options.time_col, target_cols=options.target_cols,
@@ -102,8 +113,15 @@ def _read(path: Path, frame: pl.LazyFrame, options: TableOptions, clock: Clock |
     )  # fmt: skip
     notes = [columns.describe()]
     _log.info(notes[0])
-    reader = _Reader(path, frame, columns, options, is_text=is_text)
+    target = columns.targets[0] if len(columns.targets) == 1 else "y"
+    names = Names(columns.id or "unique_id", columns.time, target, has_ids=columns.id is not None)
+    reader = _Reader(path, frame, columns, options, is_text=is_text, newer_than=newer_than)
     rows, zone, dates = reader.read()
+    notes += reader.notes
+    if rows is None and clock is not None:
+        return Panel((), clock, columns.targets, columns.covariates, names, tuple(notes))
+    if rows is None:
+        raise InputFileError(path, expected="rows below the header", found="none")
     rows = _without_duplicates(rows, path, options.duplicates, columns, first_line=reader.first_line, notes=notes)
     if clock is None:
         wanted = parse_frequency(options.freq) if options.freq else None
@@ -111,26 +129,30 @@ def _read(path: Path, frame: pl.LazyFrame, options: TableOptions, clock: Clock |
     series = even_rows(rows, clock, path=path, first_line=reader.first_line, notes=notes)
     for note in notes[1:]:
         _log.info(note)
-    target = columns.targets[0] if len(columns.targets) == 1 else "y"
-    names = Names(columns.id or "unique_id", columns.time, target, has_ids=columns.id is not None)
     return Panel(tuple(series), clock, columns.targets, columns.covariates, names, tuple(notes))
 
 
 class _Reader:
     """One pass over the file: text to ticks and numbers, with the line of whatever cannot be read."""
 
-    def __init__(self, path: Path, frame: pl.LazyFrame, columns: Columns, options: TableOptions, *, is_text: bool):
+    def __init__(
+        self, path: Path, frame: pl.LazyFrame, columns: Columns, options: TableOptions, *, is_text: bool,
+        newer_than: int | None,
+    ) -> None:  # fmt: skip
         self.path = path
+        self.newer_than = newer_than
+        self.notes: list[str] = []
         self.columns = columns
         self.options = options
         self.first_line = 2 if is_text else 1  # line 1 of a CSV is the header; Parquet rows are counted from 1
         self.schema = frame.head(0).collect().schema
         self.frame = frame.with_row_index(_ROW)
 
-    def read(self) -> tuple[Rows, str | None, bool]:
-        """Give the rows sorted by id and time, the zone of their stamps, and whether they are dates."""
+    def read(self) -> tuple[Rows | None, str | None, bool]:
+        """Give the rows sorted by id and time (None without any), the zone of their stamps, whether they are dates."""
         columns, options = self.columns, self.options
         reading = self._one_reading()
+        self._narrow(reading)
         numbers = (*columns.targets, *columns.covariates)
         kept = [pl.col(_ROW).cast(pl.Int64), self._ticks(reading).alias("tick")]
         if columns.id is not None:
@@ -139,7 +161,7 @@ class _Reader:
         bad = [self._bad(name).any().alias(f"b{i}") for i, name in enumerate(numbers)]
         table = self.frame.select(kept).collect(engine="streaming")
         if table.is_empty():
-            raise InputFileError(self.path, expected="rows below the header", found="none")
+            return None, None, False
         flags = self.frame.select(bad).collect(engine="streaming").row(0)
         for name, flag in zip(numbers, flags, strict=True):
             if flag:
@@ -165,6 +187,19 @@ class _Reader:
         midnight = rows.ticks if zone is None or columns.integers else wall_time(rows.ticks, zone)
         dates = not columns.integers and bool((midnight % 86_400_000_000 == 0).all())
         return rows, zone, dates
+
+    def _narrow(self, reading: str | None) -> None:
+        """Leave out, before anything is kept in memory, the rows that are not asked for."""
+        tick = self._ticks(reading)
+        if self.newer_than is not None:
+            # Stamps may be in wall time here: a day of margin, and whoever asked cuts exactly.
+            margin = 0 if self.columns.integers else 86_400_000_000
+            self.frame = self.frame.filter(tick.is_null() | (tick > self.newer_than - margin))
+        numbers = len(self.columns.targets) + len(self.columns.covariates)
+        most = self.options.max_rows
+        extent = newest_rows(self.frame, tick, self.columns.id, max_rows=most, numbers=numbers, path=self.path)
+        self.frame = extent.frame
+        self.notes += [extent.note] if extent.note is not None else []
 
     def _one_reading(self) -> str | None:
         readings = self.columns.readings

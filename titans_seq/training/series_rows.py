@@ -20,6 +20,7 @@ def known_options(options: TableOptions, model: SeriesModel, names: Names) -> Ta
         id_col=options.id_col or (names.id if names.has_ids else None),
         time_zone=options.time_zone or model.clock.zone,
         covariates=tuple(covariate.name for covariate in model.recipe.inputs),
+        max_rows=0,  # what goes on from a state has to read every row
     )
 
 
