@@ -99,7 +99,9 @@ def main() -> None:
     import torch
 
     from tests.benchmarks.passes import build
+    from titans_seq.ops.native.room import keep_freed_memory
 
+    keep_freed_memory()  # ours and the peer alike, as our commands do
     case = Case(**json.loads(sys.argv[1]))
     torch.set_num_threads(case.threads)
     torch.manual_seed(0)

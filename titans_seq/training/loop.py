@@ -23,6 +23,7 @@ from torch import nn
 
 from titans_seq.config.sections import OptimiserSection, RunSection
 from titans_seq.errors import InterruptedRun, TitansError
+from titans_seq.ops.native.room import keep_freed_memory
 from titans_seq.tasks import CarriedState, Trainable
 from titans_seq.training.budget import Budget
 from titans_seq.training.checkpoint import Progress, learned_tensors, load_checkpoint, save_checkpoint
@@ -104,6 +105,7 @@ def fit(task: Trainable, streams: Streams, *, fitting: Fitting, runtime: Runtime
     TrainingError
         When too many steps in a row were not finite.
     """
+    keep_freed_memory()
     ranks = runtime.ranks
     if ranks.world > 1:
         streams = OwnRows(streams, rank=ranks.rank, world=ranks.world)
