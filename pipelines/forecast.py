@@ -11,7 +11,6 @@ Cost: closed form, seconds to a minute on a CPU; figures are in LOG.md.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,12 +29,10 @@ from titans_seq.training.series_covariates import check_coming, read_coming
 from titans_seq.training.series_figures import draw_forecast
 from titans_seq.training.series_fit import fit_series
 from titans_seq.training.series_output import describe_choice, forecast_frame, quantiles_of
-from titans_seq.training.series_rows import known_options, newer_rows
+from titans_seq.training.series_rows import known_options, newer_rows, until_moment
 from titans_seq.training.series_undo import as_of as state_as_of
 
 __all__ = ["ForecastJob", "run"]
-
-_log = logging.getLogger(__name__)
 
 Watch = Callable[[str, float, float, str], None]
 
@@ -109,7 +106,7 @@ def settle(job: ForecastJob, watch: Watch) -> tuple[Panel | None, Snapshot, list
     if job.model is not None:
         model, names = load_model(job.model)
         options = replace(known_options(job.table, model, names), max_rows=job.table.max_rows)
-        panel = _until(read_table(job.data, options, clock=model.clock), job.as_of)
+        panel = until_moment(read_table(job.data, options, clock=model.clock), job.as_of)
         return (
             panel,
             Snapshot(model, model.advance(model.begin(panel), panel), names),
@@ -117,7 +114,7 @@ def settle(job: ForecastJob, watch: Watch) -> tuple[Panel | None, Snapshot, list
         )
     foreseen = () if job.future is None else covariate_names(job.data, job.future, job.table)
     table = replace(job.table, covariates=tuple(dict.fromkeys((*job.table.covariates, *foreseen))))
-    panel = _until(read_table(job.data, table), job.as_of)
+    panel = until_moment(read_table(job.data, table), job.as_of)
     if job.future is not None:
         future = read_future(job.future, table, clock=panel.clock, names=panel.names, covariates=foreseen)
         check_coming(panel, future, horizon=job.settings.horizon, path=job.future)
@@ -141,13 +138,3 @@ def from_state(job: ForecastJob, path: Path) -> tuple[Panel | None, Snapshot, li
     new = newer_rows(panel if moment is None else panel.until(moment), snapshot)
     snapshot.model.advance(snapshot.state, new)
     return panel, snapshot, [f"{snapshot.model.method} from {path}, with {new.rows:,} newer rows of {job.data}"]
-
-
-def _until(panel: Panel, as_of: str | None) -> Panel:
-    if as_of is None:
-        return panel
-    kept = panel.until(parse_moment(as_of, panel.clock))
-    if not kept.series:
-        raise ConfigError(f"--as-of {as_of}: every row is later")
-    _log.info("%s rows up to %s", f"{kept.rows:,}", as_of)
-    return kept

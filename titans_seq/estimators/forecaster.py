@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Self
 
@@ -175,40 +174,3 @@ def _frame(X: Any, *, first: int = 0) -> pl.DataFrame:
     values = values.reshape(len(values), -1).astype(np.float64)
     columns = {"y": values[:, 0]} if values.shape[1] == 1 else {f"y{i}": values[:, i] for i in range(values.shape[1])}
     return pl.DataFrame({"ds": np.arange(first, first + len(values)), **columns})
-
-
-def sktime_forecaster(**parameters: Any) -> Any:
-    """Give a sktime forecaster that wraps `TitansForecaster`; needs sktime, which is imported only here.
-
-    Raises
-    ------
-    ImportError
-        Without sktime.
-    """
-    base = import_module("sktime.forecasting.base").BaseForecaster
-
-    class TitansSktime(base):  # type: ignore[misc,valid-type]
-        """`TitansForecaster` behind sktime's interface; `update` takes rows in without a new fit."""
-
-        _tags = {"y_inner_mtype": "pd.Series", "requires-fh-in-fit": False, "ignores-exogeneous-X": True}  # noqa: RUF012
-
-        def __init__(self, horizon: int = 96, max_lookback: int = 512) -> None:
-            self.horizon = horizon
-            self.max_lookback = max_lookback
-            super().__init__()
-
-        def _fit(self, y: Any, X: Any = None, fh: Any = None) -> Any:
-            self._inner = TitansForecaster(self.horizon, max_lookback=self.max_lookback).fit(y.to_numpy())
-            return self
-
-        def _update(self, y: Any, X: Any = None, update_params: bool = True) -> Any:
-            self._inner.observe(y.to_numpy())
-            return self
-
-        def _predict(self, fh: Any, X: Any = None) -> Any:
-            pandas = import_module("pandas")
-            steps = fh.to_relative(self.cutoff).to_numpy().astype(int)
-            path = self._inner.predict()["titans"].to_numpy()
-            return pandas.Series(path[steps - 1], index=fh.to_absolute_index(self.cutoff), name=self._y.name)
-
-    return TitansSktime(**parameters)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 
 import numpy as np
 
+from titans_seq.errors import ConfigError
 from titans_seq.tasks.series_files import Snapshot
 from titans_seq.tasks.series_ridge import SeriesModel
 from titans_seq.timeseries import Names, Panel, TableOptions
+from titans_seq.timeseries.zones import parse_moment
+
+_log = logging.getLogger(__name__)
 
 
 def known_options(options: TableOptions, model: SeriesModel, names: Names) -> TableOptions:
@@ -31,3 +36,20 @@ def newer_rows(panel: Panel, snapshot: Snapshot) -> Panel:
         series.rows(int(np.searchsorted(series.ticks, newest, side="right")), len(series)) for series in panel.series
     ]
     return panel.replace([series for series in parts if len(series)])
+
+
+def until_moment(panel: Panel, as_of: str | None) -> Panel:
+    """Keep the rows up to a moment; all of them where it is None.
+
+    Raises
+    ------
+    ConfigError
+        Where every row is later.
+    """
+    if as_of is None:
+        return panel
+    kept = panel.until(parse_moment(as_of, panel.clock))
+    if not kept.series:
+        raise ConfigError(f"--as-of {as_of}: every row is later")
+    _log.info("%s rows up to %s", f"{kept.rows:,}", as_of)
+    return kept
