@@ -1,4 +1,4 @@
-"""`titans-seq repeats`: the far copies of a genome as a BED file."""
+"""`titans-seq repeats`: the far copies of a genome as a BED file, and what is new in it as a track."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ import click
 @click.option("--chroms", metavar="A,B", help="Only these sequences.")
 @click.option("--table-mb", type=click.FloatRange(0, min_open=True), default=4096.0, show_default=True,
               help="Largest table, in MB.")  # fmt: skip
+@click.option("--novelty", type=click.Path(path_type=Path), metavar="TRACK",
+              help="Also the share of new bases: .bw, .bedgraph or .bedgraph.gz.")  # fmt: skip
+@click.option("--bin", "size", type=click.IntRange(min=1), default=32, show_default=True, help="Bases of its bins.")
 @click.pass_context
 def command(ctx: click.Context, genomes: tuple[str, ...], chroms: str | None, **options: Any) -> None:
     """Find what was there before, on either strand, and where first.
@@ -24,8 +27,11 @@ def command(ctx: click.Context, genomes: tuple[str, ...], chroms: str | None, **
     GENOME is FASTA (plain, gzip, bgzip), GenBank, or - for standard input; copies between sequences are found too. No
     model is needed.
 
+    A base is new (1 in the track) unless it lies in at least --seed bases that agree, without a change, with what was
+    there before on either strand (0); copies nearer than 64 bases may be missed.
+
     \b
-    titans-seq repeats ecoli.fa.gz -o repeats.bed
+    titans-seq repeats ecoli.fa.gz -o repeats.bed --novelty novelty.bw
     titans-seq repeats chloroplast.gb -o inverted.bed --min-length 1000
     """
     from importlib import import_module

@@ -17,7 +17,9 @@ import torch
 from titans_seq.errors import ConfigError
 from titans_seq.genomics import N_TOKEN, Genome
 from titans_seq.genomics.alphabet import Tokens
+from titans_seq.genomics.novelty import Novelty
 from titans_seq.genomics.repeats import Places, Repeat, Run, grown, joined, runs_of
+from titans_seq.genomics.tracks import BinMeans, Values
 from titans_seq.memory import Table, TableSpec, TableState
 from titans_seq.memory.table_layout import Layout
 
@@ -75,6 +77,7 @@ def find_repeats(
     seed: int,
     least: int,
     megabytes: float,
+    novelty: Novelty | None = None,
     progress: Callable[[int], None] = lambda done: None,
 ) -> list[Repeat]:
     """Give every repeat of at least ``least`` bases that holds ``seed`` bases without a change, in order.
@@ -83,6 +86,9 @@ def find_repeats(
     ----------
     megabytes
         Limit of the table. Where it cannot hold the whole stream, far copies would be lost.
+    novelty
+        Marks what was there before, if wanted. What stood less than 64 bases before, a chunk of the table, may be
+        missed: such a piece of a chunk is not written yet when it is read.
 
     Raises
     ------
@@ -99,15 +105,30 @@ def find_repeats(
                 f"{stream.length:,} bases need a table of {least_mb:,.0f} MB, --table-mb allows {megabytes:,.0f}; "
                 "give more, or fewer contigs by --chroms"
             )
-        runs = list(joined(_runs(table, state, stream, progress), gap=JOIN))
+        runs = list(joined(_runs(table, state, stream, novelty, progress), gap=JOIN))
     return grown(runs, stream.tokens, seed=seed, least=least)
 
 
-def _runs(table: Table, state: TableState, stream: JoinedContigs, progress: Callable[[int], None]) -> Iterator[Run]:
+def novelty_means(novelty: Novelty, stream: JoinedContigs, *, size: int) -> Iterator[tuple[str, Values]]:
+    """Means of the novelty over bins of ``size`` bases, contig after contig."""
+    for name, first, last in zip(stream.names, *(bound.tolist() for bound in stream.bounds), strict=True):
+        bins = BinMeans(last - first, size=size)
+        for start in range(first, last, PIECE):
+            bins.add(start - first, novelty.values(start, stream.tokens(start, min(start + PIECE, last))))
+        yield name, bins.means()
+
+
+def _runs(
+    table: Table, state: TableState, stream: JoinedContigs, novelty: Novelty | None, progress: Callable[[int], None]
+) -> Iterator[Run]:
     for start in range(0, stream.length, PIECE):
         stop = min(start + PIECE, stream.length)
-        tokens = torch.from_numpy(stream.tokens(start, stop).astype(np.int64))[None]
-        source = table.read(tokens, state).copies.source[0].numpy()
+        tokens = stream.tokens(start, stop)
+        copies = table.read(torch.from_numpy(tokens.astype(np.int64))[None], state).copies
+        source = copies.source[0].numpy()
+        if novelty is not None:
+            run, symbol = copies.run[0].numpy(), copies.symbol[0].numpy()
+            novelty.mark(start, tokens, run=run, symbol=symbol, live=source >= 0)
         found = [
             run
             for column, (_, inverted) in enumerate(table.spec.followed)
