@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import subprocess
+import sys
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -226,3 +231,22 @@ def test_a_second_derivative_is_refused_rather_than_zero() -> None:
     (bar,) = torch.autograd.grad(y.square().sum(), x.k, create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
         bar.sum().backward()
+
+
+UNWRITTEN = """
+import torch
+from tests.ops.cases import assert_same, inputs_for, outcome
+from tests.ops.native.test_memory import WIDE, native
+from titans_seq.ops import MemoryRule, make_bias, make_gate, recurrent
+rule = MemoryRule(WIDE["exact"], make_bias("l2"), make_gate("l2"), momentum=True)
+for tokens in (96, 70):
+    x = inputs_for(rule, tokens, chunk=32, masked=True, rate=4e-3, forget=0.05)
+    assert_same(outcome(native, x, rule, 32), outcome(recurrent, x, rule, 32), 1e-10)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="fills fresh memory by glibc's MALLOC_PERTURB_")
+def test_no_fresh_memory_of_the_kernels_own_is_read() -> None:
+    environment = os.environ | {"MALLOC_PERTURB_": "1"}
+    done = subprocess.run([sys.executable, "-c", UNWRITTEN], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

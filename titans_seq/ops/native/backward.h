@@ -78,16 +78,17 @@ static void NAMED(write_back)(work_t *s, long n, REAL *const *A, REAL *const *S)
             NAMED(weigh)(n, ld, s->d[j], share[r], s->scaled);
             NAMED(back)(s, n, j, s->scaled, s->flipped, s->a_bar[j], SUBTRACT);
         }
-        g->beta_bar[n - 1] += NAMED(dot)(s->panel[j], X, A[j]);
-        if (s->parts == 2) {
-            g->f_bar[n - 1] += NAMED(dot)(s->panel[j], X, S[j]);
-            g->m_bar += NAMED(dot)(s->panel[j], Y, S[j]);
-        }
+        vec XA = SPLAT(0), XS = SPLAT(0), YS = SPLAT(0);
         for (long i = 0; i < s->panel[j]; i += VL) {
-            vec old = LOAD(X + i);
-            STORE(X + i, keep * old);
-            if (s->parts == 2) STORE(Y + i, fade * LOAD(Y + i) + push * old);
+            const vec x = LOAD(X + i);
+            XA += x * LOAD(A[j] + i);
+            STORE(X + i, keep * x);
+            if (s->parts == 1) continue;
+            const vec y = LOAD(Y + i), m = LOAD(S[j] + i);
+            XS += x * m, YS += y * m;
+            STORE(Y + i, fade * y + push * x);
         }
+        g->beta_bar[n - 1] += NAMED(total)(XA), g->f_bar[n - 1] += NAMED(total)(XS), g->m_bar += NAMED(total)(YS);
     }
     NAMED(axpy)(s->ldC, 1, share_bar[0], g->G_bar + (n - 1) * g->ld);
     memcpy(g->e_bar, share_bar[1], s->ldC * sizeof(REAL));

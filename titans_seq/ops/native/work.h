@@ -87,7 +87,9 @@ static int NAMED(open_work)(work_t *s, const struct chunk_call *c, int backward)
     NAMED(measure)(s, c);
     NAMED(lay_out)(s, NULL, backward, &used);
     if (posix_memalign((void **)&s->block, 64, used * sizeof(REAL))) return 1;
-    memset(s->block, 0, used * sizeof(REAL)); /* paddings are zero and stay so */
+    int padded = s->ldC != s->C;
+    for (long j = 0; j <= s->L; j++) padded |= s->ld[j] != s->w[j];
+    if (padded) memset(s->block, 0, used * sizeof(REAL)); /* paddings are zero and stay so; nothing else is read unwritten */
     NAMED(lay_out)(s, s->block, backward, &used);
     return 0;
 }
