@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 from torch import Tensor
 
-from tests.models.cases import PAIRS, assert_same_state, build, in_pieces, tokens
+from tests.models.cases import PAIRS, VARIANTS, assert_same_state, build, in_pieces, tokens
 from titans_seq.models import StreamState
 from titans_seq.streaming import Encoder
 
@@ -47,7 +47,7 @@ def test_any_pieces_equal_the_whole(variant: str, memory: str, kind: str, cuts: 
     assert_same_state(after, end, 20 * atol)
 
 
-@pytest.mark.parametrize("variant", ["lmm", "mac", "mag", "mal", "hybrid"])
+@pytest.mark.parametrize("variant", VARIANTS)
 def test_one_token_at_a_time(variant: str) -> None:
     encoder, x = build(variant), tokens(1, LENGTH)
     with torch.no_grad():
@@ -57,7 +57,7 @@ def test_one_token_at_a_time(variant: str) -> None:
     assert_same_state(after, end, 1e-4)
 
 
-@pytest.mark.parametrize("variant", ["lmm", "mac", "mag", "mal", "hybrid"])
+@pytest.mark.parametrize("variant", VARIANTS)
 @given(cuts=cuts_of_a_stream)
 @settings(max_examples=4)
 def test_masks_and_gradients_pass_through_cuts(variant: str, cuts: list[int]) -> None:
@@ -75,7 +75,7 @@ def test_masks_and_gradients_pass_through_cuts(variant: str, cuts: list[int]) ->
             torch.testing.assert_close(found, wanted, rtol=1e-8, atol=1e-8 * float(wanted.abs().max()))
 
 
-@pytest.mark.parametrize("variant", ["lmm", "mac", "mag", "mal", "hybrid"])
+@pytest.mark.parametrize("variant", VARIANTS)
 def test_calls_without_tokens_and_with_one(variant: str) -> None:
     encoder, x = build(variant), tokens(2, 1)
     empty, state = encoder(x[:, :0])

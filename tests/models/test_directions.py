@@ -5,10 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.models.cases import build, in_pieces, tokens
+from tests.models.cases import VARIANTS, build, in_pieces, tokens
 from titans_seq.errors import ConfigError, UnknownNameError
-
-VARIANTS = ["lmm", "mac", "mag", "mal", "hybrid"]
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.models.cases import PAIRS, assert_same_state, build, tokens
+from tests.models.cases import PAIRS, VARIANTS, assert_same_state, build, tokens
 from titans_seq.errors import ShapeError
 from titans_seq.models import StreamState
 
@@ -33,7 +33,7 @@ def test_masked_tokens_write_nothing(variant: str, memory: str) -> None:
     assert after.position == 11
 
 
-@pytest.mark.parametrize("variant", ["lmm", "mac", "mag", "mal", "hybrid"])
+@pytest.mark.parametrize("variant", VARIANTS)
 def test_a_row_that_begins_anew_at_a_border_is_a_fresh_stream(variant: str) -> None:
     encoder, x = build(variant), tokens(3, 8 + 13)
     with torch.no_grad():
@@ -61,7 +61,7 @@ def test_rows_may_be_named_in_any_way(rows: object) -> None:
 
 
 def test_rows_cannot_begin_anew_inside_a_chunk() -> None:
-    for variant, border in (("lmm", 4), ("mac", 8)):
+    for variant, border in (("lmm", 4), ("mac", 8), ("tnt", 8)):
         encoder = build(variant)
         assert encoder.border == border
         _, state = encoder(tokens(2, border + 2))

@@ -20,7 +20,7 @@ class EncoderSection(Section):
     Attributes
     ----------
     variant
-        How memory and attention are put together: ``lmm``, ``mac``, ``mag``, ``mal`` or ``hybrid``.
+        How memory and attention are put together: ``lmm``, ``mac``, ``mag``, ``mal``, ``hybrid`` or ``tnt``.
     memory
         Name of the memory (`titans_seq.memory_names()` lists them), or ``none`` for the Transformer baseline; or the
         name with options of `titans_seq.MemorySpec`: ``{name: titans_lmm, depth: 3, expansion: 2}``.
@@ -29,7 +29,10 @@ class EncoderSection(Section):
     chunk_size
         Tokens whose surprise is taken at the same memory weights. Part of the model, not of its speed.
     segment, window
-        Tokens in a segment of ``mac``, and tokens a sliding window of the other variants looks back over.
+        Tokens in a segment of ``mac`` or a shard of ``tnt``, and tokens a sliding window of the other variants looks
+        back over.
+    global_chunk
+        Chunk size of the global memory of ``tnt``; null for ``segment``.
     persistent
         Learned tokens that attention always sees.
     direction
@@ -42,7 +45,7 @@ class EncoderSection(Section):
         Where the gates start; a low ``forget_init`` lets state outlive a segment.
     """
 
-    variant: Literal["lmm", "mac", "mag", "mal", "hybrid"] = "lmm"
+    variant: Literal["lmm", "mac", "mag", "mal", "hybrid", "tnt"] = "lmm"
     memory: str | dict[str, str | int | float] = "titans_lmm"
     d_model: Positive = 64
     n_layers: Positive = 2
@@ -50,6 +53,7 @@ class EncoderSection(Section):
     chunk_size: Positive = 16
     segment: Positive = 32
     window: Positive = 32
+    global_chunk: Positive | None = None
     persistent: Positive = 4
     direction: Literal["forward"] = "forward"
     key_width: Positive | None = None
@@ -82,8 +86,9 @@ class EncoderSection(Section):
 
     @property
     def border(self) -> int:
-        """Streams may reset at multiples of this many tokens: a chunk, or for ``mac`` a segment as well."""
-        return lcm(self.chunk_size, self.segment) if self.variant == "mac" else self.chunk_size
+        """Streams may reset at multiples of this many tokens: a chunk, or for ``mac`` and ``tnt`` a segment as well."""
+        segments = {"mac": (self.segment,), "tnt": (self.segment, self.global_chunk or self.segment)}
+        return lcm(self.chunk_size, *segments.get(self.variant, ()))
 
     def arguments(self) -> dict[str, Any]:
         """Give the keyword arguments for `titans_seq.Encoder`."""

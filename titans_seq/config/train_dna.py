@@ -47,7 +47,7 @@ class TrainDnaConfig(Section):
             if length % border:
                 msg = (
                     f"expected {key} to be a multiple of {border} (the border set by model.chunk_size"
-                    f"{' and model.segment' if self.model.variant == 'mac' else ''}), found {length}"
+                    f"{' and model.segment' if self.model.variant in ('mac', 'tnt') else ''}), found {length}"
                 )
                 raise ValueError(msg)
         return self

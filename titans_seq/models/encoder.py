@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
@@ -18,12 +18,15 @@ from titans_seq.memory import MemorySpec, NeuralMemory, Reading, memory_spec
 from titans_seq.memory.spec import check_positive
 from titans_seq.models.attention import SlidingWindowAttention
 from titans_seq.models.context import ContextMixer
+from titans_seq.models.graphs import ReplayedReads, State
 from titans_seq.models.layers import RMSNorm, SwiGLU
 from titans_seq.models.mixers import AttentionMixer, GatedMixer, LayeredMixer, LayerState, MemoryMixer, Mixer
+from titans_seq.models.shards import ShardedMixer
 from titans_seq.models.state import StreamState
 from titans_seq.models.wavefront import run_wavefront
 
-VARIANTS = ("lmm", "mac", "mag", "mal", "hybrid")
+VARIANTS = ("lmm", "mac", "mag", "mal", "hybrid", "tnt")
+_SEGMENTED = ("mac", "tnt")
 PIECE = 512  # tokens that one thread takes at a time
 DIRECTIONS = ("forward", "reverse", "both")
 
@@ -50,13 +53,14 @@ class Encoder(nn.Module):
 
     Parameters
     ----------
-    variant : ``lmm`` (memory alone), ``mac``, ``mag``, ``mal`` (Titans 2501.00663, section 4), or ``hybrid``
-        (memory and attention layers in turn).
+    variant : ``lmm`` (memory alone), ``mac``, ``mag``, ``mal`` (Titans 2501.00663, section 4), ``hybrid`` (memory and
+        attention layers in turn), or ``tnt`` (`shards`: local memories restarted per segment beside a global one).
     memory : a name of `titans_seq.memory_names()`, a mapping such as ``{"name": "titans_lmm", "depth": 3}``, or a
         `MemorySpec`; ``none`` is the Transformer baseline.
     d_model, n_layers, n_heads : widths and depth.
     chunk_size : tokens whose inner gradients are taken at the same weights. Another value is another function.
-    segment : of ``mac``, a multiple of ``chunk_size``. window : of the sliding-window attention.
+    segment : of ``mac``, and the shard of ``tnt``; a multiple of ``chunk_size``. window : of the sliding-window
+        attention. global_chunk : of ``tnt``, the chunk size of its global memory; ``segment`` unless given.
     persistent : learned tokens that are always visible.
     direction : ``forward``; ``reverse`` reads from the last token to the first; ``both`` reads both ways with the
         same weights, flips the second back and joins them.
@@ -67,6 +71,9 @@ class Encoder(nn.Module):
     threads : int
         1 at first. With more, reading without gradients lets blocks work at once (`wavefront`); a CPU's cores are then
         used even by a single stream.
+    graphs : bool
+        False at first. With True, reading without gradients on CUDA records pieces that begin at a multiple of
+        ``border`` as CUDA graphs (`graphs`) and replays them: for long streams in pieces of one length.
 
     Examples
     --------
@@ -96,6 +103,7 @@ class Encoder(nn.Module):
         forget_init: float = 1e-4,
         momentum_init: float = 0.5,
         max_error: float | str | None = "auto",
+        global_chunk: int | None = None,
         backend: str = "auto",
     ) -> None:
         super().__init__()
@@ -103,31 +111,36 @@ class Encoder(nn.Module):
             raise unknown_name("encoder variant", variant, VARIANTS)
         if direction not in DIRECTIONS:
             raise unknown_name("direction", direction, DIRECTIONS)
+        coarse = segment if global_chunk is None else global_chunk
         check_positive(d_model=d_model, n_layers=n_layers, n_heads=n_heads, chunk_size=chunk_size, segment=segment,
-                       window=window)  # fmt: skip
+                       window=window, global_chunk=coarse)  # fmt: skip
         if persistent < 0:
             raise ConfigError(f"persistent must not be negative, found {persistent}")
         if d_model % n_heads:
             raise ShapeError(f"d_model must be a multiple of n_heads, found {d_model} and {n_heads}")
-        if variant == "mac" and segment % chunk_size:
+        if variant in _SEGMENTED and segment % chunk_size:
+            does = "freezes" if variant == "mac" else "restarts"
             raise ConfigError(
-                f"variant 'mac' freezes the memory at segment borders, so segment must be a multiple of chunk_size; "
-                f"found segment={segment}, chunk_size={chunk_size}"
+                f"variant {variant!r} {does} the memory at segment borders, so segment must be a multiple of "
+                f"chunk_size; found segment={segment}, chunk_size={chunk_size}"
             )
         spec = memory_spec(memory)
         self.variant, self.direction, self.d_model = variant, direction, d_model
-        self.threads = 1
-        self.border = math.lcm(chunk_size, segment) if variant == "mac" else chunk_size
+        self.threads, self.graphs, self._replays = 1, False, ReplayedReads()
+        borders = {"mac": (segment,), "tnt": (segment, coarse)}
+        self.border = math.lcm(chunk_size, *borders.get(variant, ()))
         self.config = {
             "variant": variant, "memory": asdict(spec), "d_model": d_model, "n_layers": n_layers, "n_heads": n_heads,
             "chunk_size": chunk_size, "segment": segment, "window": window, "persistent": persistent,
             "direction": direction, "key_width": key_width, "value_width": value_width, "conv_width": conv_width,
             "max_error": max_error,
         }  # fmt: skip
+        if variant == "tnt":
+            self.config["global_chunk"] = coarse
 
-        def make_memory() -> NeuralMemory:
+        def make_memory(chunk: int = chunk_size) -> NeuralMemory:
             return NeuralMemory(
-                d_model, n_heads=n_heads, memory=spec, chunk_size=chunk_size, key_width=key_width,
+                d_model, n_heads=n_heads, memory=spec, chunk_size=chunk, key_width=key_width,
                 value_width=value_width, conv_width=conv_width, forget_init=forget_init, momentum_init=momentum_init,
                 max_error=max_error, backend=backend,
             )  # fmt: skip
@@ -142,6 +155,8 @@ class Encoder(nn.Module):
                 return GatedMixer(make_memory(), make_attention())
             if variant == "mal":
                 return LayeredMixer(make_memory(), make_attention())
+            if variant == "tnt":
+                return ShardedMixer(make_memory(coarse), make_memory(), shard=segment, persistent=persistent)
             if variant == "hybrid" and layer % 2:
                 return AttentionMixer(make_attention())
             return MemoryMixer(make_memory(), persistent=persistent)
@@ -220,12 +235,26 @@ class Encoder(nn.Module):
             x, layers = run_wavefront(
                 list(self.blocks), x, state.layers, mask, state.position, threads=self.threads, piece=self._piece
             )
+        elif self.graphs and x.is_cuda and self._may_replay(state.position):
+            off = tuple(memory.off for memory in self.memories())
+            x, layers = self._replays.read(self._run_blocks, x, state.layers, mask, state.position, settings=off)
         else:
-            layers = []
-            for block, before in zip(self.blocks, state.layers, strict=True):
-                x, after = block(x, before, mask, state.position)
-                layers.append(after)
+            x, layers = self._run_blocks(x, state.layers, mask, state.position)
         return self.norm(x), self.state_type(layers, state.position + tokens, encoder=self)
+
+    def _run_blocks(
+        self, x: Tensor, states: Sequence[State], mask: Tensor | None, position: int
+    ) -> tuple[Tensor, list[dict[str, Tensor]]]:
+        layers = []
+        for block, before in zip(self.blocks, states, strict=True):
+            x, after = block(x, before, mask, position)
+            layers.append(after)
+        return x, layers
+
+    def _may_replay(self, position: int) -> bool:
+        """Whether a recording of this call would hold at any other border as well."""
+        recording = any(memory.readings is not None for memory in self.memories())
+        return position % self.border == 0 and not recording and not torch.is_grad_enabled()
 
     @property
     def _piece(self) -> int:
