@@ -69,10 +69,11 @@ def newest_rows(
     check_memory(min(count, most), numbers=numbers, path=path)
     if count <= most or ends["last"].null_count() == len(ends):
         return Extent(frame)
-    span = int(ends["last"].max() - ends["first"].min()) * most // count  # type: ignore[operator]
+    first, last = ends.select(pl.col("first").min(), pl.col("last").max()).row(0)
+    span = (last - first) * most // count
     since = ends.select("series", since=pl.col("last") - span)
     if id_column is None:
-        kept = frame.filter(tick.is_null() | (tick > int(since["since"][0])))
+        kept = frame.filter(tick.is_null() | (tick > since["since"].item()))
     else:
         marked = frame.with_columns(name.alias("__series__"))
         joined = marked.join(since.lazy(), left_on="__series__", right_on="series", how="left", maintain_order="left")
