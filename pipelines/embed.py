@@ -12,7 +12,6 @@ constant RAM; figures by machine are in LOG.md.
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,11 +20,11 @@ from typing import Any
 import numpy as np
 
 from titans_seq import __version__
-from titans_seq.errors import ConfigError, InputFileError, OutputError, unknown_name
-from titans_seq.genomics import Genome, open_genomes
-from titans_seq.genomics.bed import read_bed
+from titans_seq.errors import unknown_name
+from titans_seq.files import check_out
+from titans_seq.genomics import open_genomes
 from titans_seq.genomics.embedding_table import EmbeddingTable, check_suffix, write_embeddings
-from titans_seq.genomics.intervals import Intervals, whole_contigs, windows
+from titans_seq.genomics.regions_asked import choose_regions
 from titans_seq.genomics.shards import Shard
 from titans_seq.streaming import open_dna_model, parse_context
 from titans_seq.streaming.device import available_cores, choose_device
@@ -86,7 +85,11 @@ def run(
     layer = layer_number(options.layer, blocks=len(opened.task.encoder.blocks))
     reading = Reading(options.strand, parse_context(options.context), options.gap_reset)
     genome = open_genomes(genomes, progress=_reading(watch))
-    whole = Embedding(opened, genome, choose_regions(genome, options), reading, options.pool, layer)
+    regions = choose_regions(
+        genome, bed=options.regions, window=options.window, stride=options.stride, per_sequence=options.per_sequence,
+        chroms=options.chroms,
+    )  # fmt: skip
+    whole = Embedding(opened, genome, regions, reading, options.pool, layer)
     job = whole.share(shard)
     threads = options.threads or available_cores()
     announce(job, threads=threads)
@@ -98,40 +101,6 @@ def run(
         work.close()
     work.remove()
     return {"out": str(out), "regions": len(job.mine), "width": job.width, "bases": job.tokens}
-
-
-def check_out(out: Path) -> None:
-    """Refuse, before anything is read, an output that cannot be written."""
-    folder = out.absolute().parent
-    if not folder.is_dir():
-        raise OutputError(f"{out}: there is no folder {folder}; create it first")
-    if out.is_dir():
-        raise OutputError(f"{out}: is a folder")
-    if not os.access(folder, os.W_OK):
-        raise OutputError(f"{out}: cannot be written (no permission in {folder})")
-
-
-def choose_regions(genome: Genome, options: EmbedOptions) -> Intervals:
-    """What gets a vector: a BED file's intervals, whole contigs, or windows (4,096 long unless said otherwise)."""
-    named = [options.regions is not None, options.per_sequence, options.window is not None]
-    if sum(named) > 1:
-        raise ConfigError("expected one of --regions, --per-sequence and --window, found several")
-    if options.stride is not None and (options.per_sequence or options.regions is not None):
-        raise ConfigError("--stride belongs to --window")
-    for name in options.chroms:
-        genome.number(name)
-    contigs = [name for name in genome.names if not options.chroms or name in set(options.chroms)]
-    if options.per_sequence:
-        return whole_contigs(genome, contigs)
-    if options.regions is None:
-        window = options.window or 4096
-        return windows(genome, contigs, window=window, stride=options.stride or window)
-    found = read_bed(options.regions, genome)
-    if options.chroms:
-        found = found.take(np.flatnonzero(np.isin(found.contig, [genome.number(name) for name in contigs])))
-        if not len(found):
-            raise InputFileError(options.regions, problem=f"no interval on {', '.join(options.chroms)}")
-    return found
 
 
 def announce(job: Embedding, *, threads: int) -> None:

@@ -22,10 +22,12 @@ import numpy as np
 import polars as pl
 import torch
 
-from titans_seq.errors import ConfigError, OutputError, unknown_name
+from titans_seq.errors import ConfigError, unknown_name
 from titans_seq.estimators import TitansEmbedder
+from titans_seq.estimators.panel_series import open_embedder, series_of
 from titans_seq.estimators.series import Series, patches
 from titans_seq.estimators.series_reading import SCORES, Floats, pool_series, read_series, row_scores
+from titans_seq.files import check_out
 from titans_seq.streaming.device import choose_device, keep_freed_memory
 from titans_seq.timeseries import Panel, TableOptions, Ticks, read_table
 from titans_seq.timeseries.score_table import score_rows, write_rows
@@ -81,8 +83,7 @@ def prepare(
     """
     if out.suffix not in suffixes:
         raise unknown_name("kind of output file", out.suffix or out.name, suffixes)
-    if not out.absolute().parent.is_dir() or out.is_dir():
-        raise OutputError(f"{out}: no such folder to write in, or a folder itself")
+    check_out(out)
     if train and (model is None or model.exists()):
         raise ConfigError("--train writes the model it makes: name a new file by --model")
     where = choose_device(device)
@@ -90,7 +91,7 @@ def prepare(
     keep_freed_memory()
     embedder = None if model is None or train else open_embedder(model)
     panel = read_table(table, options)
-    names, ticks, series = laid_out(panel, apart=options.wide)
+    names, ticks, series = series_of(panel, apart=options.wide)
     if embedder is None:
         embedder = TitansEmbedder(scale="past", steps=train, device=str(where)).fit(list(series))
         if train and model is not None:
@@ -100,33 +101,6 @@ def prepare(
         raise ConfigError(f"{model}: reads series of {channels} columns, found {series[0].shape[1]} in {table}")
     embedder.task_.to(where)
     return SeriesJob(panel, names, ticks, series, embedder, out)
-
-
-def open_embedder(path: Path) -> TitansEmbedder:
-    """Read a saved embedder of series; runs of other commands are refused in words."""
-    if path.is_dir():
-        raise ConfigError(
-            f"{path}: a run has no encoder of series (train-series makes ridges, train-dna reads bases); give a file "
-            "of TitansEmbedder.save, make one by --train, or leave --model out"
-        )
-    embedder = TitansEmbedder.load(path)
-    if embedder.domain_ != "series":
-        raise ConfigError(f"{path}: this embedder reads sequences, but a table of series was given")
-    return embedder
-
-
-def laid_out(panel: Panel, *, apart: bool) -> tuple[tuple[str, ...], tuple[Ticks, ...], tuple[Series, ...]]:
-    """Names, stamps and values; ``apart`` makes a series of every column."""
-    if not apart:
-        found = [(one.id or panel.names.target, one.ticks, one.values) for one in panel]
-    else:
-        found = [
-            (name, one.ticks, one.values[:, [column]])
-            for one in panel
-            for column, name in enumerate(panel.tracks_of(one))
-        ]
-    names, ticks, series = zip(*found, strict=True)
-    return names, ticks, series
 
 
 def embed(

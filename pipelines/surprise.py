@@ -15,29 +15,21 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
-from math import lcm
 from pathlib import Path
 from typing import Any
 
 from titans_seq.config.sections import RunSection
 from titans_seq.errors import ConfigError, unknown_name
-from titans_seq.genomics import Genome, Stretch, open_genome
+from titans_seq.genomics import Stretch, open_genome
 from titans_seq.genomics.shards import Shard
-from titans_seq.genomics.track_parts import TrackParts, cut_contigs, part_of
-from titans_seq.genomics.tracks import BinMeans, Values, check_track, write_track
-from titans_seq.streaming import (
-    DnaModel,
-    Passage,
-    in_blocks,
-    open_dna_model,
-    parse_context,
-    read_passages,
-)
-from titans_seq.streaming.base_numbers import WHAT, in_windows, needs_record, numbers
-from titans_seq.streaming.session_file import model_hash
+from titans_seq.genomics.track_parts import TrackParts, part_of
+from titans_seq.genomics.tracks import check_track, write_track
+from titans_seq.streaming import open_dna_model, parse_context
+from titans_seq.streaming.base_numbers import WHAT
+from titans_seq.streaming.device import keep_freed_memory
+from titans_seq.streaming.track_reading import TrackReading
 from titans_seq.training.runtime import choose_runtime
 
 _log = logging.getLogger(__name__)
@@ -45,9 +37,6 @@ _log = logging.getLogger(__name__)
 Watch = Callable[[str, float, float, str], None]
 
 STRANDS = ("+", "-", "both")
-GROUP = 1_000_000
-"""Bases of contigs that are read together and written down as one finished part, at least."""
-ROWS = 16
 LONG = 180.0
 """Seconds from which a run says beforehand how long it will take."""
 
@@ -56,41 +45,23 @@ LONG = 180.0
 class SurpriseJob:
     """What is read, with what, and where to; made by `prepare`."""
 
-    genome: Genome
-    model: DnaModel
-    out: Path
+    reading: TrackReading
     contigs: tuple[str, ...]
-    what: str
-    size: int
-    strands: tuple[str, ...]
-    context: int | None
-    gap_reset: int
+    out: Path
     shard: Shard
 
     @property
     def groups(self) -> list[tuple[list[Stretch], list[Stretch]]]:
         """What is read together, and of each stretch the part that this shard writes."""
-        sizes = {name: self.genome.contig(name).length for name in self.contigs}
-        every = None
-        if self.context is not None:
-            # Blocks and bins end where a stretch does; the other strand's blocks do not, and are read twice there.
-            least = lcm(self.context, self.size)
-            every = least * -(-max(GROUP, 8 * self.context) // least)
-        groups = cut_contigs(sizes, every=every, at_least=GROUP)
+        groups = self.reading.groups(self.contigs)
         portions = self.shard.portions([sum(map(len, group)) for group in groups])
-        shares = [(groups[number], part_of(groups[number], portion, size=self.size))
+        shares = [(groups[number], part_of(groups[number], portion, size=self.reading.size))
                   for number, portion in portions.items()]  # fmt: skip
         return [share for share in shares if any(map(len, share[1]))]
 
     def key(self) -> dict[str, Any]:
         """All that the numbers follow from."""
-        device = next(self.model.task.parameters()).device.type
-        return {
-            "version": 2, "genome": self.genome.checksum, "model": model_hash(self.model.task), "device": device,
-            "contigs": self.contigs, "what": self.what, "size": self.size, "strands": self.strands,
-            "context": self.context, "gap_reset": self.gap_reset, "group": GROUP, "rows": ROWS,
-            "shard": [self.shard.number, self.shard.count],
-        }  # fmt: skip
+        return {**self.reading.key(), "contigs": self.contigs, "shard": [self.shard.number, self.shard.count]}
 
 
 def prepare(
@@ -126,7 +97,8 @@ def prepare(
     found = open_genome(genome, progress=lambda done, total: watch("reading", done, total or max(done, 1), ""))
     contigs = tuple(found.contig(name).name for name in dict.fromkeys(chroms)) or found.names
     strands = ("+", "-") if strand == "both" else (strand,)
-    job = SurpriseJob(found, opened, out, contigs, what, size, strands, bases, gap_reset, part)
+    reading = TrackReading(found, opened, what, size, strands, bases, gap_reset)
+    job = SurpriseJob(reading, contigs, out, part)
     if not job.groups:
         raise ConfigError(f"shard {part.number} of {part.count} has no bin of {size} bases to write; take fewer shards")
     return job
@@ -134,65 +106,22 @@ def prepare(
 
 def run(job: SurpriseJob, *, watch: Watch = lambda stage, done, total, note: None) -> int:
     """Read the genome and write the track; gives the number of bins written."""
-    groups = job.groups
+    keep_freed_memory()
+    reading, groups = job.reading, job.groups
     own = [[one for one in part if len(one)] for _, part in groups]
-    sizes = {one.contig: job.genome.contig(one.contig).length for part in own for one in part}
-    parts = TrackParts(job.out, sizes, own, size=job.size, key=job.key())
+    sizes = {one.contig: reading.genome.contig(one.contig).length for part in own for one in part}
+    parts = TrackParts(job.out, sizes, own, size=reading.size, key=job.key())
     todo = [number for number in range(len(groups)) if not parts.done(number)]
     if len(todo) < len(groups):
         _log.info("going on: %d of %d parts were finished before", len(groups) - len(todo), len(groups))
-    passes = len(job.strands) * (2 if job.what == "gain" else 1)
-    count = _counter(passes * sum(len(one) for number in todo for one in own[number]), watch)
+    count = _counter(reading.passes * sum(len(one) for number in todo for one in own[number]), watch)
     for number in todo:
-        parts.save(number, _group_means(job, *groups[number], count))
+        parts.save(number, reading.means(*groups[number], count))
     watch("writing", 0, 1, job.out.name)
-    bins = write_track(job.out, sizes, parts.means(), size=job.size)
+    bins = write_track(job.out, sizes, parts.means(), size=reading.size)
     parts.remove()
-    _log.info("%s: %s bins of %d bases", job.out, f"{bins:,}", job.size)
+    _log.info("%s: %s bins of %d bases", job.out, f"{bins:,}", reading.size)
     return bins
-
-
-def _group_means(
-    job: SurpriseJob, stretches: Sequence[Stretch], own: Sequence[Stretch], count: Callable[[int], None]
-) -> list[Values]:
-    """Means of the bins of our part of some stretches; for ``gain``, of the memory begun afresh minus carried."""
-    carried = _read(job, stretches, own, partial(in_blocks, context=job.context), count)
-    if job.what != "gain":
-        return carried
-    settings = job.model.config.evaluation
-    windows = partial(in_windows, window=settings.window, lead_in=settings.lead_in)
-    return [afresh - held for afresh, held in zip(_read(job, stretches, own, windows, count), carried, strict=True)]
-
-
-def _read(
-    job: SurpriseJob,
-    stretches: Sequence[Stretch],
-    own: Sequence[Stretch],
-    cut: Callable[..., Iterator[Passage]],
-    count: Callable[[int], None],
-) -> list[Values]:
-    """Read the stretches as every shard would, until all of our part was read."""
-    passages, places = [], []
-    for place, (whole, part) in enumerate(zip(stretches, own, strict=True)):
-        for strand in job.strands:
-            within = (whole.start, whole.end)
-            for one in cut(job.genome, whole.contig, strand=strand, gap_reset=job.gap_reset, within=within):
-                passages.append(one.only(part.start, part.end))
-                places.append(place)
-    held = {place: BinMeans(len(part), size=job.size) for place, part in enumerate(own) if len(part)}
-    left = sum(one.wanted for one in passages)
-    if left:
-        record = needs_record(job.what)
-        for read in read_passages(job.model, job.genome, passages, rows=ROWS, layer=None, record=record):
-            bases = read.end - read.start
-            if bases:
-                place = places[read.number]
-                held[place].add(read.start - own[place].start, numbers(read, job.what))
-                count(bases)
-                left -= bases
-            if not left:
-                break
-    return [bins.means() for bins in held.values()]
 
 
 def _counter(total: int, watch: Watch) -> Callable[[int], None]:

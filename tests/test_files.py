@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from safetensors import SafetensorError
 
 from titans_seq import tensor_files
 from titans_seq.errors import InputFileError, OutputError
-from titans_seq.files import read_json, replacing, write_json, write_text
+from titans_seq.files import check_out, read_json, replacing, write_json, write_text
 from titans_seq.tasks import NextBase
 from titans_seq.training.metrics_log import MetricsLog, columns, read_metrics
 from titans_seq.training.overlap import seen_share, words
@@ -92,3 +93,14 @@ def test_tensors_on_a_full_disk_are_one_line(tmp_path: Path, monkeypatch: pytest
         tensor_files.save_tensors(tmp_path / "x.safetensors", {"a": torch.zeros(2)})
     assert "safetensors: " not in str(caught.value).split(": ", 1)[1]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_to_write_in_is_checked_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    check_out(tmp_path / "new.csv")
+    with pytest.raises(OutputError, match=f"no such folder to write in; create {tmp_path / 'gone'} first"):
+        check_out(tmp_path / "gone" / "new.csv")
+    with pytest.raises(OutputError, match="a folder"):
+        check_out(tmp_path)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(OutputError, match="no permission"):
+        check_out(tmp_path / "new.csv")

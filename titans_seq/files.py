@@ -40,6 +40,23 @@ def replacing(path: Path) -> Iterator[Path]:
                 temporary.unlink(missing_ok=True)
 
 
+def check_out(path: Path) -> None:
+    """Refuse, before any work is done, a file that could not be written.
+
+    Raises
+    ------
+    OutputError
+        There is no such folder, nothing may be written to it, or the name is a folder's.
+    """
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise OutputError(f"{path}: no such folder to write in; create {folder} first")
+    if path.is_dir():
+        raise OutputError(f"{path}: cannot be written (a folder)")
+    if not os.access(folder, os.W_OK):
+        raise OutputError(f"{path}: cannot be written (no permission in {folder})")
+
+
 def write_text(path: Path, text: str) -> None:
     """Write text as UTF-8, whole or not at all."""
     with replacing(path) as temporary:

@@ -124,7 +124,7 @@ def test_a_bed_that_cannot_be_used(ask, run: Path, fasta: Path, tmp_path: Path, 
     ("arguments", "words"),
     [
         (["-o", "w.txt"], "unknown kind of output file '.txt'; known: .h5ad, .npy, .parquet"),
-        (["-o", "gone/w.npy"], "there is no folder"),
+        (["-o", "gone/w.npy"], "no such folder to write in; create"),
         (["-o", "{tmp}/w.npy", "--model", "gone"], "gone: expected a run folder"),
         (["-o", "{tmp}/w.npy", "--pool", "meen"], "did you mean 'mean'"),
         (["-o", "{tmp}/w.npy", "--strand", "x"], "unknown strand 'x'"),

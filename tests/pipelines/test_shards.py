@@ -12,6 +12,7 @@ import pytest
 from pipelines import embed, surprise
 from tests.pipelines.untrained import write_model
 from titans_seq.errors import ConfigError
+from titans_seq.streaming import track_reading
 from titans_seq.streaming.units import Pace
 
 
@@ -24,7 +25,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small_steps(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Calls, units and groups so small that these genomes take several of them."""
     monkeypatch.setattr(Pace, "of", classmethod(lambda cls, device: Pace(call=128, least=256, rows=4, unit=700)))
-    monkeypatch.setattr(surprise, "GROUP", 256)
+    monkeypatch.setattr(track_reading, "GROUP", 256)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
@@ -110,7 +111,7 @@ def test_a_context_of_blocks_is_the_same_in_groups_of_any_size(
 ) -> None:
     fasta = str(genome(tmp_path, ONE))
     for name, group in (("a", 256), ("b", 10**6)):
-        monkeypatch.setattr(surprise, "GROUP", group)
+        monkeypatch.setattr(track_reading, "GROUP", group)
         out = tmp_path / f"{name}.bg"
         surprise.run(surprise.prepare(genome=fasta, model=model, out=out, size=16, context="24", strand="both"))
     found = [[line.split("\t") for line in (tmp_path / f"{name}.bg").read_text().splitlines()] for name in "ab"]

@@ -20,7 +20,7 @@ import torch
 from pipelines import surprise
 from tests.pipelines.untrained import write_model
 from titans_seq.genomics.alphabet import encode, reverse_complement
-from titans_seq.streaming import Session, open_dna_model
+from titans_seq.streaming import Session, open_dna_model, track_reading
 from titans_seq.tasks import score_pieces
 from titans_seq.training.arms import Held, gather, pieces_of
 
@@ -145,17 +145,36 @@ def test_context_and_chroms(genome: Path, model: Path, tmp_path: Path) -> None:
     assert changed
 
 
+def test_a_short_contig_takes_no_more_than_its_share(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows of a call are filled by the contigs, and what fills them up to the border is not much."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    letters, fasta = np.random.default_rng(8), tmp_path / "short.fa"
+    texts = ["".join(letters.choice(list("ACGT"), 300)) for _ in range(40)]
+    fasta.write_text("".join(f">c{number}\n{text}\n" for number, text in enumerate(texts)))
+    fed: list[tuple[int, ...]] = []
+    feed = Session.feed
+    monkeypatch.setattr(Session, "feed", lambda self, block: (fed.append(block.shape), feed(self, block))[1])
+    found = made(fasta, model, tmp_path / "t.bg", size=300)
+    assert sum(rows * tokens for rows, tokens in fed) < 1.05 * sum(map(len, texts))
+    assert len(fed) <= 4
+    monkeypatch.setattr(Session, "feed", feed)
+    (alone,) = made(fasta, model, tmp_path / "a.bg", size=300, chroms=["c7"]).values()
+    assert found["c7", 0, 300] == pytest.approx(alone, rel=1e-5)
+
+
 class StoppedError(Exception):
     pass
 
 
 def test_stopped_and_gone_on(genome: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(surprise, "GROUP", 100)
+    monkeypatch.setattr(track_reading, "GROUP", 100)
     options = {"genome": str(genome), "model": model, "device": "cpu", "what": "gain"}
     surprise.run(surprise.prepare(out=tmp_path / "whole.bg", **options))
     job = surprise.prepare(out=tmp_path / "parts.bg", **options)
     read: list[str] = []
-    original = surprise.read_passages
+    original = track_reading.read_passages
 
     def counted(model: object, genome: object, passages: list[object], **more: object) -> Iterator[object]:
         for part in original(model, genome, passages, **more):
@@ -164,16 +183,16 @@ def test_stopped_and_gone_on(genome: Path, model: Path, tmp_path: Path, monkeypa
             if part.contig == "two" and part.ends:
                 raise StoppedError
 
-    monkeypatch.setattr(surprise, "read_passages", counted)
+    monkeypatch.setattr(track_reading, "read_passages", counted)
     with pytest.raises(StoppedError):
         surprise.run(job)
     assert not job.out.exists()
-    monkeypatch.setattr(surprise, "read_passages", original)
-    other = replace(job, what="loss", out=job.out)
+    monkeypatch.setattr(track_reading, "read_passages", original)
+    other = replace(job, reading=replace(job.reading, what="loss"))
     assert surprise.TrackParts(job.out, {}, [], size=32, key=other.key()).done(0) is False
     seen: list[str] = []
     monkeypatch.setattr(
-        surprise, "read_passages", lambda *a, **b: (seen.append(p.contig) or p for p in original(*a, **b))
+        track_reading, "read_passages", lambda *a, **b: (seen.append(p.contig) or p for p in original(*a, **b))
     )
     surprise.run(job)
     assert "one" in read
@@ -185,7 +204,7 @@ def test_stopped_and_gone_on(genome: Path, model: Path, tmp_path: Path, monkeypa
 def test_killed_at_a_random_moment(tmp_path: Path) -> None:
     letters = np.random.default_rng(6)
     fasta = tmp_path / "g.fa"
-    sizes = (surprise.GROUP, surprise.GROUP // 8)
+    sizes = (track_reading.GROUP, track_reading.GROUP // 8)
     fasta.write_text("".join(f">c{size}\n{''.join(letters.choice(list('ACGT'), size))}\n" for size in sizes))
     model = write_model(tmp_path / "run", "model.n_layers=1", "model.chunk_size=64", "evaluation.window=512",
                         "evaluation.lead_in=64", "table.megabytes=0")  # fmt: skip

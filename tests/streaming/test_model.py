@@ -31,7 +31,7 @@ def test_what_is_not_a_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputFileError, match=r"expected a run folder with model\.safetensors"):
         open_dna_model(tmp_path)
     (tmp_path / "config.yaml").write_text("")
-    with pytest.raises(InputFileError, match="finish it: titans-seq train-dna --resume"):
+    with pytest.raises(InputFileError, match="finish it by the command that began it, with --resume --out"):
         open_dna_model(tmp_path)
     save_tensors(tmp_path / "model.safetensors", {"x": torch.zeros(1)})
     with pytest.raises(InputFileError, match="no configuration inside"):

@@ -109,15 +109,19 @@ def _write_coordinates(text: TextIO, table: EmbeddingTable) -> None:
 
 def _write_parquet(out: Path, table: EmbeddingTable) -> None:
     import polars as pl
+    from polars.io.plugins import register_io_source
 
     def frame(start: int, stop: int) -> pl.DataFrame:
         columns = table.columns(start, stop)
         vectors = pl.Series("vector", table.rows(start, stop), dtype=pl.Array(pl.Float32, table.width))
         return pl.DataFrame({**columns, "vector": vectors}, schema_overrides={"start": pl.Int64, "end": pl.Int64})
 
-    whole = pl.concat([frame(start, stop) for start, stop in table.blocks()])
+    def row_groups(*_: object) -> Iterator[pl.DataFrame]:
+        return (frame(start, stop) for start, stop in table.blocks())
+
+    whole = register_io_source(row_groups, schema=frame(0, min(1, len(table.regions))).schema)
     with replacing(out) as temporary:
-        whole.write_parquet(temporary, compression="zstd", row_group_size=_BLOCK)
+        whole.sink_parquet(temporary, compression="zstd", row_group_size=_BLOCK)
 
 
 def _write_h5ad(out: Path, table: EmbeddingTable) -> None:

@@ -19,8 +19,8 @@ from typing import Any, BinaryIO, Final
 import numpy as np
 import numpy.typing as npt
 
-from titans_seq.errors import ConfigError, OutputError, RangeError, TitansError
-from titans_seq.files import replacing, write_error
+from titans_seq.errors import ConfigError, RangeError, TitansError
+from titans_seq.files import check_out, replacing, write_error
 
 Values = npt.NDArray[np.float32]
 Row = tuple[str, int, int, float]
@@ -84,10 +84,7 @@ def check_track(path: Path) -> None:
         raise ConfigError(f"{path}: expected a track's name to end in one of {known}")
     if name.endswith(BIGWIG):
         _pybigtools()
-    if not path.absolute().parent.is_dir():
-        raise OutputError(f"{path}: no such folder to write in; create it first")
-    if path.is_dir() or not os.access(path.absolute().parent, os.W_OK):
-        raise OutputError(f"{path}: cannot be written ({'a folder' if path.is_dir() else 'no permission'})")
+    check_out(path)
 
 
 def write_track(path: Path, sizes: Mapping[str, int], means: Iterable[tuple[str, Values]], *, size: int) -> int:

@@ -39,7 +39,8 @@ def model_file(path: Path) -> Path:
     """Give the weights' file of a run folder, or the path itself where it is a file already."""
     file = path / FILE if path.is_dir() else path
     if not file.exists():
-        hint = f"finish it: titans-seq train-dna --resume --out {path}" if (path / "config.yaml").exists() else ""
+        unfinished = (path / "config.yaml").exists()
+        hint = f"finish it by the command that began it, with --resume --out {path}" if unfinished else ""
         raise InputFileError(path, problem=f"expected a run folder with {FILE}, or that file; found neither", hint=hint)
     return file
 

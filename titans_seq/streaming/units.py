@@ -6,7 +6,7 @@ the regions and the settings alone, so that results are the same bit for bit who
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -93,11 +93,18 @@ def units(genome: Genome, regions: Intervals, *, reading: Reading, pace: Pace) -
             unit = Unit(number)
 
 
+def lay_out(lengths: Sequence[int], pace: Pace) -> tuple[list[int], int]:
+    """Order in which passages are taken, and how many are read side by side.
+
+    Longest first, so that rows of a call are about equally long; as many rows as fill a call.
+    """
+    order = sorted(range(len(lengths)), key=lambda index: -lengths[index])
+    middle = lengths[order[len(order) // 2]] + MARGIN
+    return order, max(1, min(pace.rows, len(order), -(-pace.least // middle)))
+
+
 def _laid_out(unit: Unit, pace: Pace) -> Unit:
-    """Longest first, so that rows of a call are about equally long; as many rows as fill a call."""
-    order = sorted(range(len(unit.passages)), key=lambda index: -len(unit.passages[index]))
-    middle = len(unit.passages[order[len(order) // 2]]) + MARGIN
-    unit.rows = max(1, min(pace.rows, len(order), -(-pace.least // middle)))
+    order, unit.rows = lay_out([len(one) for one in unit.passages], pace)
     unit.passages = [unit.passages[index] for index in order]
     unit.regions = [unit.regions[index] for index in order]
     return unit

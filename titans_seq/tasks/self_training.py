@@ -30,6 +30,18 @@ FEWEST = 200
 """Confident genes below which the training genome's tables are kept."""
 
 
+def adapt_to_genome(
+    caller: GeneCaller, contigs: Sequence[tuple[NDArray[np.uint8], ContigScores]], *, rounds: int
+) -> GeneCaller:
+    """The caller after so many rounds on a genome, bases and scores of whose contigs are given."""
+    for _ in range(rounds):
+        better = fit_to_genome(caller, contigs, [caller.genes(tokens, scores) for tokens, scores in contigs])
+        if better is None:
+            break
+        caller = better
+    return caller
+
+
 def fit_to_genome(
     caller: GeneCaller,
     contigs: Sequence[tuple[NDArray[np.uint8], ContigScores]],

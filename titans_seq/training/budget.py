@@ -32,13 +32,6 @@ class Budget:
         """Tell whether nothing is left."""
         return self.progress(step=step, seconds=seconds) >= 1.0
 
-    def seconds_left(self, *, step: int, seconds: float) -> float | None:
-        """Estimate the seconds still to train, None before the first step."""
-        if self.seconds is not None:
-            return max(0.0, self.seconds - seconds)
-        assert self.steps is not None
-        return seconds / step * (self.steps - step) if step else None
-
 
 def plan_budget(settings: BudgetSection, *, segments_per_epoch: int, accumulate: int) -> Budget:
     """Turn the configured budget into one of steps or seconds.

@@ -1,0 +1,125 @@
+"""What a track shows of some contigs: each bin the mean of the numbers of its bases, read with one memory a passage.
+
+Contigs are read in groups, which follow from their lengths and the settings alone: whoever writes a part of a group
+reads it as everybody does, so the parts fit together number for number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from math import lcm
+from typing import Any
+
+from titans_seq.genomics import Genome, Stretch
+from titans_seq.genomics.track_parts import cut_contigs
+from titans_seq.genomics.tracks import BinMeans, Values
+from titans_seq.streaming.base_numbers import in_windows, needs_record, numbers
+from titans_seq.streaming.model import DnaModel
+from titans_seq.streaming.passages import Passage, in_blocks
+from titans_seq.streaming.reader import read_passages
+from titans_seq.streaming.session_file import model_hash
+from titans_seq.streaming.units import Pace, lay_out
+
+GROUP = 1_000_000
+"""Bases of contigs that are read together and written down as one finished part, at least."""
+
+
+@dataclass(frozen=True)
+class TrackReading:
+    """What is read, with what, and which number of a base is kept.
+
+    Attributes
+    ----------
+    genome, model
+        What is read, and what reads.
+    what
+        One of `titans_seq.streaming.base_numbers.WHAT`.
+    size
+        Bases of a bin.
+    strands
+        ``+``, ``-`` or both, each of whose numbers counts once.
+    context
+        Bases that the memory carries, None for the whole contig; see `titans_seq.streaming.passages`.
+    gap_reset
+        A longer run of N is not read, and the memory begins anew behind it.
+    """
+
+    genome: Genome
+    model: DnaModel
+    what: str
+    size: int
+    strands: tuple[str, ...]
+    context: int | None
+    gap_reset: int
+
+    @property
+    def passes(self) -> int:
+        """How often a base is read."""
+        return len(self.strands) * (2 if self.what == "gain" else 1)
+
+    def key(self) -> dict[str, Any]:
+        """All that the number of a base follows from."""
+        device = next(self.model.task.parameters()).device.type
+        return {
+            "version": 3, "genome": self.genome.checksum, "model": model_hash(self.model.task), "device": device,
+            "what": self.what, "size": self.size, "strands": self.strands, "context": self.context,
+            "gap_reset": self.gap_reset, "group": GROUP,
+        }  # fmt: skip
+
+    def groups(self, contigs: Sequence[str]) -> list[list[Stretch]]:
+        """Stretches that are read together; a contig is cut only where its context is a number."""
+        every = None
+        if self.context is not None:
+            # Blocks and bins end where a stretch does; the other strand's blocks do not, and are read twice there.
+            least = lcm(self.context, self.size)
+            every = least * -(-max(GROUP, 8 * self.context) // least)
+        return cut_contigs({name: self.genome.contig(name).length for name in contigs}, every=every, at_least=GROUP)
+
+    def means(self, stretches: Sequence[Stretch], own: Sequence[Stretch], count: Callable[[int], None]) -> list[Values]:
+        """Means of the bins of our part of a group; for ``gain``, of the memory begun afresh minus carried.
+
+        ``count`` is told the bases read since its last call.
+        """
+        carried = self._read(stretches, own, partial(in_blocks, context=self.context), count)
+        if self.what != "gain":
+            return carried
+        settings = self.model.config.evaluation
+        windows = partial(in_windows, window=settings.window, lead_in=settings.lead_in)
+        return [afresh - held for afresh, held in zip(self._read(stretches, own, windows, count), carried, strict=True)]
+
+    def _read(
+        self,
+        stretches: Sequence[Stretch],
+        own: Sequence[Stretch],
+        cut: Callable[..., Iterator[Passage]],
+        count: Callable[[int], None],
+    ) -> list[Values]:
+        """Read the stretches as every shard would, until all of our part was read."""
+        found = [
+            (place, one.only(part.start, part.end))
+            for place, (whole, part) in enumerate(zip(stretches, own, strict=True))
+            for strand in self.strands
+            for one in cut(
+                self.genome, whole.contig, strand=strand, gap_reset=self.gap_reset, within=(whole.start, whole.end)
+            )
+        ]
+        held = {place: BinMeans(len(part), size=self.size) for place, part in enumerate(own) if len(part)}
+        left = sum(one.wanted for _, one in found)
+        if left:
+            pace = Pace.of(next(self.model.task.parameters()).device)
+            order, rows = lay_out([len(one) for _, one in found], pace)
+            for part in read_passages(
+                self.model, self.genome, [found[index][1] for index in order], rows=rows, layer=None,
+                record=needs_record(self.what), call=pace.call,
+            ):  # fmt: skip
+                bases = part.end - part.start
+                if bases:
+                    place = found[order[part.number]][0]
+                    held[place].add(part.start - own[place].start, numbers(part, self.what))
+                    count(bases)
+                    left -= bases
+                if not left:
+                    break
+        return [bins.means() for bins in held.values()]

@@ -1,0 +1,38 @@
+"""The features of a contig as rows of GFF3 or BED: genes by the decoder, the other classes as runs of bases."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import exp
+
+import numpy as np
+from numpy.typing import NDArray
+
+from titans_seq.genomics.gene_decoder import Gene
+from titans_seq.genomics.gff_writer import Prediction, numbered
+from titans_seq.genomics.labels import LabelScheme
+from titans_seq.tasks.gene_calls import ContigScores, GeneCaller, runs_of_class
+
+
+def contig_features(
+    name: str,
+    tokens: NDArray[np.uint8],
+    scores: ContigScores,
+    *,
+    scheme: LabelScheme,
+    classes: Sequence[str],
+    caller: GeneCaller | None,
+) -> list[Prediction]:
+    """Features of ``classes`` of the contig ``name``; without a caller, genes are runs of bases as well."""
+    found: list[Prediction] = []
+    for kind in classes:
+        decoded = caller is not None and kind == scheme.framed
+        genes = caller.genes(tokens, scores) if caller and decoded else runs_of_class(scores, scheme, kind)
+        found += [_prediction(name, kind, gene, decoded=decoded) for gene in genes]
+    return numbered(found)
+
+
+def _prediction(name: str, kind: str, gene: Gene, *, decoded: bool) -> Prediction:
+    score = 1 / (1 + exp(-max(min(gene.score, 30.0), -30.0)))
+    notes = {"start_probability": f"{gene.start_probability:.4f}"} if decoded else {}
+    return Prediction(name, gene.start, gene.end, gene.strand, kind, score, gene.open_left, gene.open_right, notes)
