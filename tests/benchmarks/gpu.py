@@ -1,12 +1,14 @@
 """Check and time everything that runs on a GPU, with nothing installed but PyTorch and Triton.
 
     python tests/benchmarks/gpu.py [--out FILE.json] [--minutes 10]
+    python tests/benchmarks/gpu.py --dry-run
 
-from the root of a source tree. Compares the chunk form with the token-by-token definition on the device, the Triton
-kernels with the chunk form in float64, and encoders on the device with encoders on the CPU; then times kernels
-beside the chunk form (plain and compiled), beside fla where it is installed, and encoders end to end. Kernels are
-compiled beforehand, one process per case. Without a CUDA device it says so and stops; with TRITON_INTERPRET=1 it walks
-through its kernel part at tiny sizes on the CPU, to see that it runs: those times mean nothing.
+from the root of a source tree (the whole models want numpy, too). Compares the chunk form with the token-by-token
+definition on the device, the Triton kernels with the chunk form in float64, encoders on the device with encoders on the
+CPU, the fused attention with its blocks, and CUDA graphs with plain calls; then times kernels beside the chunk form
+(plain and compiled), beside fla where it is installed, attention, the table, and encoders and whole models end to end.
+Kernels are compiled beforehand, one process per case. Without a CUDA device it says so and stops; a dry run walks
+through every part at tiny sizes on the CPU, under Triton's interpreter, to see that it runs: those times mean nothing.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -26,19 +29,11 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from tests.benchmarks import gpu_encoders as encoders
 from tests.benchmarks import gpu_kernels as kernels
 from titans_seq.memory import memory_names, memory_spec
-from titans_seq.models import VARIANTS, Encoder
+from titans_seq.models import VARIANTS
 from titans_seq.ops import Gates, MemoryState, chunkwise, recurrent
-
-# The models of configs/dna-small.yaml and configs/dna-base.yaml (read without PyYAML), with the batch that trains them.
-SMALL = {"variant": "lmm", "d_model": 128, "n_layers": 2, "n_heads": 2, "chunk_size": 64, "segment": 64, "window": 64}
-BASE = {"variant": "mag", "d_model": 512, "n_layers": 8, "n_heads": 8, "chunk_size": 64, "segment": 128, "window": 128}
-CHROMOSOME = 250_000_000
-
-
-def relative(a: Tensor, b: Tensor) -> float:
-    return float((a - b).detach().norm() / b.detach().norm().clamp(min=1e-30))
 
 
 def check_memory(name: str, dtype: torch.dtype, device: str) -> dict[str, object]:
@@ -63,53 +58,11 @@ def check_memory(name: str, dtype: torch.dtype, device: str) -> dict[str, object
         y, state = run(q, k, v, gates, MemoryState.fresh(rule, start, 2), rule=rule, chunk_size=16)
         grads = torch.autograd.grad(y.square().sum() + state.weights.square().sum(), leaves)
         results.append([y, state.weights, *grads])
-    errors = [relative(b, a) for a, b in zip(*results, strict=True)]
+    errors = [encoders.relative(b, a) for a, b in zip(*results, strict=True)]
     return {"memory": name, "dtype": str(dtype), "worst": max(errors)}
 
 
-def check_encoder(variant: str, device: str) -> dict[str, object]:
-    """The same weights on the CPU and on the device, float64, a stream cut in the middle."""
-    torch.manual_seed(0)
-    encoder = Encoder(variant=variant, d_model=32, chunk_size=8, segment=16, window=16).double()
-    x = torch.randn(2, 200, 32, dtype=torch.float64)
-    here, _ = encoder(x)
-    encoder.to(device)
-    first, state = encoder(x[:, :77].to(device))
-    second, _ = encoder(x[:, 77:].to(device), state)
-    return {"variant": variant, "worst": relative(torch.cat([first, second], 1).cpu(), here)}
-
-
-def train_encoder(name: str, settings: dict, batch: int, tokens: int, backend: str) -> dict[str, object]:
-    """One step without its optimiser, under bfloat16 autocast."""
-    encoder = Encoder(**settings, backend=backend).cuda()
-    x = torch.randn(batch, tokens, settings["d_model"], device="cuda", requires_grad=True)
-
-    def step() -> None:
-        with torch.autocast("cuda", torch.bfloat16):
-            encoder(x)[0].float().square().mean().backward()
-
-    took = kernels.seconds(step, "cuda", 3)
-    return {"model": name, "pass": "training", "backend": backend, "rows": batch, "tok_s": batch * tokens / took}
-
-
-def stream_encoder(name: str, settings: dict, rows: int, piece: int, backend: str) -> dict[str, object]:
-    """Pieces of ``rows`` streams with carried state, and what that makes of a chromosome; peak memory per piece."""
-    encoder = Encoder(**settings, backend=backend).cuda().eval()
-    x, state = torch.randn(rows, piece, settings["d_model"], device="cuda"), None
-    peaks: list[int] = []
-
-    def step() -> None:
-        nonlocal state
-        torch.cuda.reset_peak_memory_stats()
-        with torch.no_grad(), torch.autocast("cuda", torch.bfloat16):
-            _, state = encoder(x, state)
-        peaks.append(torch.cuda.max_memory_allocated() // 2**20)
-
-    rate = rows * piece / kernels.seconds(step, "cuda", 5)
-    return {
-        "model": name, "pass": "streaming", "backend": backend, "rows": rows, "tok_s": rate,
-        "chromosome_s": CHROMOSOME / rate if rows == 1 else None, "peak_mib": peaks[2:],
-    }  # fmt: skip
+Call = tuple[str, Callable[[], dict[str, object]]]
 
 
 class Report:
@@ -118,8 +71,9 @@ class Report:
     def __init__(self, minutes: float) -> None:
         self.end = time.monotonic() + 60 * minutes
         self.parts: dict[str, object] = {}
+        self.broken = False
 
-    def rows(self, part: str, calls: Iterable[tuple[str, Callable[[], dict[str, object]]]]) -> None:
+    def rows(self, part: str, calls: Iterable[Call]) -> None:
         found: list[dict[str, object]] = []
         for what, call in calls:
             if time.monotonic() > self.end:
@@ -129,6 +83,7 @@ class Report:
                 found.append(call())
             except Exception as error:  # one broken case must not cost the others
                 found.append({"case": what, "failed": f"{type(error).__name__}: {error}"[:500]})
+            self.broken |= "failed" in found[-1] or found[-1].get("right") is False
             print(part, json.dumps(found[-1], default=str), file=sys.stderr, flush=True)
         self.parts[part] = found
 
@@ -155,15 +110,67 @@ def kernel_parts(report: Report, device: str, tiny: bool) -> None:
         report.rows("peer", [("fla", lambda: kernels.peer(table[0], device))])
 
 
+def encoder_checks(report: Report, device: str, tiny: bool) -> None:
+    report.rows("encoders", [(v, lambda v=v: encoders.check_encoder(v, device)) for v in VARIANTS])
+    report.rows("graphs", [(v, lambda v=v: encoders.check_replays(v, device)) for v in VARIANTS])
+    report.rows("attention", [("flex", lambda: encoders.check_attention(device, tiny))])
+    names = [n for n in memory_names() if n != "none"][: 1 if tiny else None]
+    kinds = (torch.float64,) if tiny else (torch.float64, torch.float32)
+    report.rows("definition", [(n, lambda n=n, d=d: check_memory(n, d, device)) for d in kinds for n in names])
+
+
+def encoder_times(report: Report, device: str, tiny: bool) -> None:
+    small, base = encoders.presets(tiny)
+    tnt = encoders.sharded(small, shard=16 if tiny else 2048, global_chunk=16 if tiny else 128)
+    long, wide = (32, 32) if tiny else (131072, 8192)
+
+    def train(p: encoders.Preset, rows: int, tokens: int, backend: str = "auto") -> Call:
+        return f"{p.name} training {backend}", lambda: encoders.train_encoder(p, rows, tokens, backend, device)
+
+    def stream(p: encoders.Preset, rows: int, piece: int, backend: str = "auto", graphs: bool = False) -> Call:
+        what = f"{p.name} x {rows} {backend}{' graphs' if graphs else ''}"
+        return what, lambda: encoders.stream_encoder(p, rows, piece, backend, device, graphs=graphs)
+
+    report.rows("encoder_speed", [
+        train(small, 8, wide), train(tnt, 8, wide), train(base, 2, wide // 2), train(small, 8, wide, "chunkwise"),
+        stream(small, 1, long), stream(small, 1, long, graphs=True), stream(small, 64, wide),
+        stream(tnt, 1, long), stream(tnt, 64, wide), stream(base, 1, long // 4),
+        stream(base, 1, long // 4, graphs=True), stream(base, 64, wide // 8), stream(small, 1, 32 if tiny else 1024),
+        stream(small, 1, 32 if tiny else 1024, graphs=True), stream(small, 1, long, "chunkwise"),
+    ])  # fmt: skip
+    piece, many = (32, 8) if tiny else (8192, 64)
+    whole: list[Call] = []
+    for p in (small, base):
+        whole += [
+            (f"{p.name} training", lambda p=p: encoders.train_model(p, device)),
+            (f"{p.name} x 1", lambda p=p: encoders.stream_model(p, 1, piece, 500 * piece, device)),
+            (f"{p.name} x {many}", lambda p=p: encoders.stream_model(p, many, piece // 8, 4 * piece, device)),
+        ]
+    report.rows("model_speed", whole)
+    report.rows("table", [
+        (f"x {rows}", lambda r=rows, n=length: encoders.time_table(r, n, piece // r or 16, device, small.orders))
+        for rows, length in ((1, 1000 if tiny else 4_600_000), (64, 1000 if tiny else 200_000))
+    ])  # fmt: skip
+    report.rows("attention_speed", [
+        (f"{k} {rows} x {tokens}", lambda k=k, r=rows, n=tokens: encoders.time_attention(k, r, n, device))
+        for k in ("blocks", "flex") for rows, tokens in (((1, 64),) if tiny else ((32, 2048), (1, 32768)))
+    ])  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help="where the JSON goes (default: results/gpu-DATE.json beside this)")
     parser.add_argument("--minutes", type=float, default=9.0, help="start nothing new after this time")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="every part at tiny sizes on the CPU; nothing is written"
+    )
     parser.add_argument("--warm", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.dry_run:
+        os.environ["TRITON_INTERPRET"] = "1"  # before triton is imported, which happens where it is first needed
     tiny = kernels.interpreted()
     if not torch.cuda.is_available() and not tiny:
-        print("no CUDA device on this machine: nothing to check", file=sys.stderr)
+        print("no CUDA device on this machine: nothing to check (--dry-run walks through it)", file=sys.stderr)
         raise SystemExit(1)
     device = "cpu" if tiny else "cuda"
     every = [*kernels.checks(tiny), *kernels.shapes(tiny)]
@@ -171,39 +178,29 @@ def main() -> None:
         kernels.check(kernels.replace(every[args.warm], batch=1, heads=1, tokens=2 * every[args.warm].chunk), device)
         return
     torch.backends.cuda.matmul.allow_tf32 = False
-    report = Report(args.minutes)
+    report, heard = Report(args.minutes), encoders.Heard()
+    logging.getLogger("titans_seq").addHandler(heard)
+    logging.getLogger("titans_seq").setLevel(logging.INFO)
     report.parts |= {
         "date": datetime.date.today().isoformat(), "torch": torch.__version__,
         "device": "interpreter" if tiny else torch.cuda.get_device_name(), "host": os.uname().nodename,
     }  # fmt: skip
-    if tiny:
-        kernel_parts(report, device, tiny)
-        print(json.dumps(report.parts, indent=1, default=str))
-        raise SystemExit(not all(row.get("right") for row in report.parts["kernels"]))  # type: ignore[attr-defined]
-    warm_up(len(every))
-    names = [n for n in memory_names() if n != "none"]
+    if not tiny:
+        warm_up(len(every))
     kernel_parts(report, device, tiny)
-    report.rows("encoder_speed", [
-        ("small training", lambda: train_encoder("dna-small", SMALL, 8, 8192, "auto")),
-        ("small stream", lambda: stream_encoder("dna-small", SMALL, 1, 131072, "auto")),
-        ("small streams", lambda: stream_encoder("dna-small", SMALL, 64, 8192, "auto")),
-        ("base training", lambda: train_encoder("dna-base", BASE, 2, 4096, "auto")),
-        ("base stream", lambda: stream_encoder("dna-base", BASE, 1, 32768, "auto")),
-        ("base streams", lambda: stream_encoder("dna-base", BASE, 64, 1024, "auto")),
-        ("small training, chunkwise", lambda: train_encoder("dna-small", SMALL, 8, 8192, "chunkwise")),
-        ("small stream, chunkwise", lambda: stream_encoder("dna-small", SMALL, 1, 131072, "chunkwise")),
-    ])  # fmt: skip
-    report.rows("encoders", [(v, lambda v=v: check_encoder(v, device)) for v in VARIANTS])
-    report.rows("definition", [(n, lambda n=n, d=d: check_memory(n, d, device))
-                               for d in (torch.float64, torch.float32) for n in names])  # fmt: skip
-    # Tracing unrolls the loop over chunks: 16 of them compile in about a minute, the issue's 256 do not.
-    short = kernels.replace(kernels.Case(), tokens=1024)
-    report.rows("beside_compiled", [(b, lambda b=b: kernels.speed(short, b, device, None))
-                                    for b in ("triton", "chunkwise", "compiled")])  # fmt: skip
-    out = args.out or Path(__file__).parent / "results" / f"gpu-{report.parts['date']}.json"
-    out.parent.mkdir(exist_ok=True)
-    out.write_text(json.dumps(report.parts, indent=1, default=str))
+    encoder_checks(report, device, tiny)
+    encoder_times(report, device, tiny)
+    report.parts["said"] = heard.lines
+    if not tiny:
+        # Tracing unrolls the loop over chunks: 16 of them compile in about a minute, the issue's 256 do not.
+        short = kernels.replace(kernels.Case(), tokens=1024)
+        report.rows("beside_compiled", [(b, lambda b=b: kernels.speed(short, b, device, None))
+                                        for b in ("triton", "chunkwise", "compiled")])  # fmt: skip
+        out = args.out or Path(__file__).parent / "results" / f"gpu-{report.parts['date']}.json"
+        out.parent.mkdir(exist_ok=True)
+        out.write_text(json.dumps(report.parts, indent=1, default=str))
     print(json.dumps(report.parts, indent=1, default=str))
+    raise SystemExit(report.broken)
 
 
 if __name__ == "__main__":

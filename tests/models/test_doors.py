@@ -49,7 +49,7 @@ def test_records_hold_surprise_and_gates_of_every_token(variant: str, memory: st
     with encoder.record() as readings:
         _, state = encoder(x[:, :8])
         encoder(x[:, 8:], state)
-    assert len(readings) == len(encoder.memories()) == (1 if variant == "hybrid" else 2)
+    assert len(readings) == len(encoder.memories()) == {"hybrid": 1, "tnt": 4}.get(variant, 2)
     for seen in readings:
         rate = torch.cat([r.learning_rate for r in seen], 2)
         surprise = torch.cat([r.surprise for r in seen if r.surprise is not None], 2)

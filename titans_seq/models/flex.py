@@ -60,7 +60,7 @@ def flex_window(q: Tensor, k: Tensor, v: Tensor, live: Tensor, *, window: int, p
         count.expand(q.shape[0], 1, -1), order.expand(q.shape[0], 1, -1, -1), BLOCK_SIZE=_TILE, mask_mod=visible,
         seq_lengths=(tokens, k.shape[2]),
     )  # fmt: skip
-    run = _compiled(flex_attention) if q.is_cuda else flex_attention
+    run: Callable[..., object] = _compiled(flex_attention) if q.is_cuda else flex_attention
     y = run(q, k, v, block_mask=mask)
     assert isinstance(y, Tensor)
     return y

@@ -16,8 +16,6 @@ of different chunk sizes; and queries are not projected onto the span of the sha
 
 from __future__ import annotations
 
-from dataclasses import fields
-
 import torch
 from torch import Tensor
 
@@ -85,7 +83,11 @@ def _cut(mask: Tensor | None, start: int, stop: int) -> Tensor | None:
 
 def _unfold(reading: Reading, batch: int) -> Reading:
     """(B n, H, S) of folded shards -> (B, H, n S)."""
-    parts = {f.name: getattr(reading, f.name) for f in fields(reading)}
-    return Reading(**{
-        name: None if t is None else t.unflatten(0, (batch, -1)).transpose(1, 2).flatten(2) for name, t in parts.items()
-    })  # fmt: skip
+
+    def flat(t: Tensor) -> Tensor:
+        return t.unflatten(0, (batch, -1)).transpose(1, 2).flatten(2)
+
+    surprise, forget, momentum = (
+        None if t is None else flat(t) for t in (reading.surprise, reading.forget, reading.momentum)
+    )
+    return Reading(surprise, flat(reading.learning_rate), forget, momentum)
