@@ -94,16 +94,16 @@ def test_novelty_is_that_of_the_definition_in_another_programs_eyes(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("track", "words"),
-    [("n.wig", "expected a track's name to end in one of"), ("nowhere/n.bw", "no such folder to write in")],
+    ("track", "words", "code"),
+    [("n.wig", "expected a track's name to end in one of", 2), ("nowhere/n.bw", "no such folder to write in", 1)],
 )
 @pytest.mark.usefixtures("cache")
 def test_a_track_that_cannot_be_written_is_refused_first(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], track: str, words: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], track: str, words: str, code: int
 ) -> None:
     fasta = tmp_path / "g.fa"
     fasta.write_text(">a\n" + "ACGTTGCATC" * 50 + "\n")
-    assert called("repeats", fasta, "-o", tmp_path / "r.bed", "--novelty", tmp_path / track) == 2
+    assert called("repeats", fasta, "-o", tmp_path / "r.bed", "--novelty", tmp_path / track) == code
     assert words in capsys.readouterr().err
     assert not (tmp_path / "r.bed").exists()
 
