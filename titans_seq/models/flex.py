@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -60,7 +61,7 @@ def flex_window(q: Tensor, k: Tensor, v: Tensor, live: Tensor, *, window: int, p
         count.expand(q.shape[0], 1, -1), order.expand(q.shape[0], 1, -1, -1), BLOCK_SIZE=_TILE, mask_mod=visible,
         seq_lengths=(tokens, k.shape[2]),
     )  # fmt: skip
-    run: Callable[..., object] = _compiled(flex_attention) if q.is_cuda else flex_attention
+    run: Any = _compiled(flex_attention) if q.is_cuda else flex_attention
     y = run(q, k, v, block_mask=mask)
     assert isinstance(y, Tensor)
     return y
@@ -80,7 +81,7 @@ def _tiles(tokens: int, window: int, prefix: int, device: torch.device) -> tuple
 
 
 @functools.cache
-def _compiled(function: Callable[..., object]) -> Callable[..., object]:
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Fused, or an error: uncompiled, flex_attention would hold all T x T scores."""
     return torch.compile(function, fullgraph=True)
 

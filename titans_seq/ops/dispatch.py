@@ -30,7 +30,7 @@ from titans_seq.ops.chunkwise import chunkwise_with_surprise
 from titans_seq.ops.native import memory as native
 from titans_seq.ops.recurrent import recurrent
 from titans_seq.ops.rule import Gates, MemoryRule, MemoryState
-from titans_seq.ops.triton.limits import PRODUCTS, refusal, unproven
+from titans_seq.ops.triton.limits import PRODUCTS, capability_of, refusal, unproven
 
 log = logging.getLogger(__name__)
 BACKENDS = ("auto", "recurrent", "chunkwise", "native", "triton")
@@ -52,7 +52,7 @@ def why_not_triton(
         return "triton is not installed"
     if _interpreted() and products == torch.bfloat16:
         return "Triton's interpreter computes wrong numbers in bfloat16"
-    return refusal(rule, chunk_size, capability=_capability(device), products=products, state=state)
+    return refusal(rule, chunk_size, capability=capability_of(device), products=products, state=state)
 
 
 def run_memory(
@@ -101,7 +101,7 @@ def _run(
         kind = products if products in PRODUCTS else torch.float32
         reason = why_not_triton(rule, chunk_size, q.device, kind, state.weights.dtype)
         if reason is None and backend == "auto":
-            reason = unproven(rule, chunk_size, capability=_capability(q.device), products=kind)
+            reason = unproven(rule, chunk_size, capability=capability_of(q.device), products=kind)
         if reason is None:
             from titans_seq.ops.triton.memory import memory
 
@@ -121,10 +121,6 @@ def _tell(reason: str) -> None:
 @cache
 def _installed() -> bool:
     return find_spec("triton") is not None
-
-
-def _capability(device: torch.device) -> tuple[int, int]:
-    return torch.cuda.get_device_capability(device) if device.type == "cuda" else (9, 0)
 
 
 def _interpreted() -> bool:

@@ -24,14 +24,23 @@ class Tiles:
     stages: int
 
 
-def tiles(kernel: str, rule: MemoryRule, chunk: int, products: torch.dtype) -> Tiles:
+def capability_of(device: torch.device) -> tuple[int, int]:
+    """Compute capability of a device; off CUDA, where only the interpreter runs, that of the usual card."""
+    return torch.cuda.get_device_capability(device) if device.type == "cuda" else (9, 0)
+
+
+def tiles(kernel: str, rule: MemoryRule, chunk: int, products: torch.dtype, capability: tuple[int, int]) -> Tiles:
     """The tiles of ``kernel`` (by its name) for a memory that `refusal` lets pass.
 
     Compiled for compute capability 9.0 at 64 x 128, chunk 64, bfloat16, momentum: blocks of 64 columns spill in every
-    kernel but `write_forward`, blocks of 32 in none but `write_backward` (24 bytes per thread); 4 warps spill more
-    than 8, and 16 have too few registers each. Not yet chosen by time, which takes a GPU.
+    kernel but `write_forward`, blocks of 32 in none but `write_backward` (24 bytes per thread, and as many with blocks
+    of 16); 4 warps spill more than 8, and 16 have too few registers each. On 8.x operands of products lie in
+    registers rather than in shared memory, so the read pass's adjoints take blocks of 16; so
+    does `write_backward` on 8.0, but on 8.9 it spills 8 bytes with them and none with 32. Not yet chosen by time, which
+    takes a GPU.
     """
-    return Tiles(32, 8, 1)
+    narrow = ("read_backward_last", "read_backward_first", *(("write_backward",) if capability == (8, 0) else ()))
+    return Tiles(16 if capability < (9, 0) and kernel in narrow else 32, 8, 1)
 
 
 def refusal(
@@ -65,8 +74,12 @@ def refusal(
 def unproven(rule: MemoryRule, chunk_size: int, *, capability: tuple[int, int], products: torch.dtype) -> str | None:
     """Why ``auto`` leaves alone what could run by name: compile tests have not shown that it stays in registers."""
     st = rule.structure
-    if capability < (9, 0):
-        return "compiled for compute capability 8.x the backward kernels spill registers; ask for 'triton' to try"
+    longest = 32 if st.name == "matrix" else 16
+    if capability < (9, 0) and chunk_size > longest:
+        return (
+            f"compiled for compute capability 8.x, the kernels of a {st.name} memory spill registers in chunks above "
+            f"{longest}; ask for 'triton' to try"
+        )
     if products == torch.float32:
         return "float32 products have not been shown to stay in registers; ask for 'triton', or compute in bfloat16"
     if max(st.key_width, st.value_width, chunk_size) > 64:

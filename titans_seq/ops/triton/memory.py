@@ -16,7 +16,7 @@ from titans_seq.ops.chunkwise import _stretches
 from titans_seq.ops.rule import Gates, MemoryRule, MemoryState
 from titans_seq.ops.triton.gates import gates_backward, gates_forward
 from titans_seq.ops.triton.layout import Layout, equal_rows, logarithms, packed_rows, pair
-from titans_seq.ops.triton.limits import bias_name, tiles
+from titans_seq.ops.triton.limits import bias_name, capability_of, tiles
 from titans_seq.ops.triton.read import read_forward
 from titans_seq.ops.triton.read_adjoint import read_backward_first, read_backward_last
 from titans_seq.ops.triton.write import write_forward
@@ -65,7 +65,7 @@ class Plan:
     def launch(self, kernel: Any, programs: int, **tensors: Tensor | None) -> None:
         """Run ``kernel``, its arguments taken by name; what a choice leaves out gets a stand-in that is never read."""
         rows, chunk = self.layout, self.layout.chunk
-        tile = tiles(kernel.__name__, self.rule, chunk, self.products)
+        tile = tiles(kernel.__name__, self.rule, chunk, self.products, capability_of(rows.base.device))
         given = {
             "base": rows.base, "length": rows.length, "first": rows.first, "row_of": rows.row_of, **tensors,
             **constants_of(self.rule, chunk, self.products, self.aligned),
