@@ -119,6 +119,8 @@ def test_other_devices_and_slots_beyond_32_bits_are_left_to_the_definition() -> 
     state = TableState.empty(Layout(spec, 1000), 1, device=torch.device("meta"))
     assert table_native.compiled(state, 40) is None
     assert table_native.compiled(Table(spec).initial_state(1, tokens=1000), 40) is not None
+    news = TableState.empty(Layout(TableSpec(store="unexpected"), 1000), 1, device=torch.device("cpu"))
+    assert table_native.compiled(news, 40) is None
     large = TableState.empty(Layout(TableSpec(megabytes=1e6), 2**32), 1, device=torch.device("meta"))
     large.tokens = torch.empty(0, dtype=torch.uint8)
     assert table_native.compiled(large, 40) is None

@@ -1,6 +1,6 @@
 """The `table` section: the associative memory beside the network, see `titans_seq.memory.table`."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -22,6 +22,8 @@ class TableSection(Section):
         Lengths of the contexts whose latest sight is looked up and followed, on both strands, ascending.
     tolerance
         Most mismatches in the last 31 bases with which such a copy is followed.
+    store
+        Which followers are counted: all, or only the unexpected: those that a context was not certain of already.
     rate
         Step of the mixture's weights while reading; 0 keeps the trained ones.
     drop
@@ -32,5 +34,6 @@ class TableSection(Section):
     orders: tuple[Order, ...] = (1, 2, 3, 4, 6, 8, 9, 10, 11, 12, 14, 16, 18, 22)
     copies: tuple[Order, ...] = (12, 24)
     tolerance: NonNegative = 16
+    store: Literal["all", "unexpected"] = "all"
     rate: NonNegativeReal = 0.002
     drop: Fraction = 0.1

@@ -1,9 +1,9 @@
 """The table: an associative memory of fixed size that holds a whole chromosome. In MIRAS terms a memory structure.
 
 Keys are hashed contexts of the last k tokens, for several k; values are counts of what followed; the bias is the dot
-product, so a write adds a one-hot token to the row of its key. Retention: counts are halved when they are full, and of
-two slots the less certain one gives way (`Slots`). Beside the counts, the latest sight of some long contexts is kept,
-and followed token by token through mismatches (`Copies`)::
+product, so a write adds a one-hot token to the row of its key. Retention: counts are halved when they are full, of two
+slots the less certain one gives way, and if wanted only what an order did not expect is stored (`Slots`). Beside the
+counts, the latest sight of some long contexts is kept, and followed token by token through mismatches (`Copies`)::
 
     counts_k[key_k(s_{<= t-1})][s_t]                  += 1      for each order k
     counts_k[key_k(other strand up to t)][c(s_{t-k})] += 1      where the alphabet has a complement c
@@ -143,9 +143,10 @@ class Table:
         reverse = None if complement is None else machine.keys.reverse(complement, first=self._lead)
         state.pack(forward.latest_low[:, -fresh:], None if complement is None else forward.oldest_low[:, -fresh:])
         orders = len(spec.orders)
-        bucket = state.slots.look(forward.slot[..., :orders] + machine.base(state.rows))
-        counts = bucket.of(forward.tag[..., :orders])[:, 1:]
-        counts = counts * (since[:, 1:, None] >= machine.orders).unsqueeze(-1)
+        bucket, said = state.slots.find(
+            forward.slot[..., :orders] + machine.base(state.rows), forward.tag[..., :orders]
+        )
+        counts = said[:, 1:] * (since[:, 1:, None] >= machine.orders).unsqueeze(-1)
         copies, followed = machine.copies.read(
             state.followed,
             self._found(state, forward, reverse, since, machine),
@@ -207,7 +208,7 @@ class Table:
                 [machine.moves.expand_as(whole)] * len(keys),
             )
         )
-        state.slots.add(slot, tag, symbol, moves=moves, bucket=Bucket(tags, counts))
+        state.slots.add(slot, tag, symbol, moves=moves, bucket=Bucket(tags, counts), certain=self.spec.certain)
         behind = torch.arange(self.spec.chunk, device=whole.device)[:, None] + (state.position - self.spec.chunk + 1)
         place = chunk.forward.slot[:, 1:, orders:] + machine.place_base(state.rows)
         seen = chunk.since[:, 1:, None] >= machine.lengths

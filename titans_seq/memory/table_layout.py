@@ -11,6 +11,8 @@ HITS = 16
 """Latest predictions of an order whose hits are counted."""
 SHORT = 1 << 16
 """Streams up to this length have one layout, so that a short one reads the same wherever it stands."""
+CERTAIN = 4
+"""Sights of one follower, and of no other, from which on a context is certain of it."""
 _LEAST = 1 << 10
 
 
@@ -27,6 +29,9 @@ class TableSpec:
     copies : context lengths at which the last sight is looked up and followed (`Copies`); on both strands where there
         is a complement.
     sight : which sight of such a context is kept, ``last`` or ``first``.
+    store : which followers are counted: ``all``, or only those that were ``unexpected``. Then, each order by itself, a
+        context that at the last chunk border had been followed by this token, `CERTAIN` times or more, and by no
+        other is left as it is.
     tolerance : most misses, of the last W tokens, with which a copy is followed.
     chunk : tokens that are read before they are written, at absolute positions; at most 64.
     megabytes : upper limit for one stream, in 10^6 bytes.
@@ -41,6 +46,7 @@ class TableSpec:
     orders: tuple[int, ...] = (1, 2, 3, 4, 6, 8, 9, 10, 11, 12, 14, 16, 18, 22)
     copies: tuple[int, ...] = (12, 24)
     sight: Literal["last", "first"] = "last"
+    store: Literal["all", "unexpected"] = "all"
     tolerance: int = 16
     chunk: int = 64
     megabytes: float = 1024.0
@@ -58,8 +64,15 @@ class TableSpec:
             raise ConfigError(f"expected a chunk of 1 to 64 tokens, found {self.chunk}")
         if self.sight not in ("last", "first"):
             raise ConfigError(f"expected a sight of last or first, found {self.sight!r}")
+        if self.store not in ("all", "unexpected"):
+            raise ConfigError(f"expected to store all or unexpected, found {self.store!r}")
         if self.complement is not None and sorted(self.complement) != list(range(self.alphabet)):
             raise ConfigError(f"expected a partner for each of {self.alphabet} tokens, found {self.complement}")
+
+    @property
+    def certain(self) -> int:
+        """Sights from which on a sure follower is not counted any more; 0 where all are."""
+        return CERTAIN if self.store == "unexpected" else 0
 
     @property
     def strands(self) -> tuple[bool, ...]:

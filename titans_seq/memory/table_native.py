@@ -111,9 +111,11 @@ class CompiledTable:
 
 
 def compiled(state: TableState, lead: int) -> CompiledTable | None:
-    """The reader of a state, or None: no library, another device, or slots that 32 bits do not number."""
+    """The reader of a state, or None: no library, another device, slots that 32 bits do not number, or a table that
+    stores the unexpected alone, which is not compiled yet."""
     kernels = library()
-    if kernels is None or state.tokens.device.type != "cpu" or max(*state.layout.slots, state.layout.places) > 1 << 32:
+    able = state.tokens.device.type == "cpu" and max(*state.layout.slots, state.layout.places) <= 1 << 32
+    if kernels is None or not able or state.layout.spec.certain:
         return None
     return _compiled(state.layout, lead, kernels)
 

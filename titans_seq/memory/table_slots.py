@@ -5,13 +5,20 @@ is free, else the one that is less certain (fewer counts), and what stood there 
 of one chunk want the same slot, the largest check bits win and the others are dropped: the result does not depend on
 the order in which a device carries the writes out.
 
-Counts are halved before a write where one of them has reached `CAP`, so old sights weigh less than new ones.
+Counts are halved before a write where one of them has reached `CAP`, so old sights weigh less than new ones. Where only
+the unexpected is stored, an event is passed over if, before any write of its chunk, its context was certain of it::
+
+    n[symbol] >= certain  and  n[a] = 0 for all other a
+
+This asks the counts of the last chunk border alone, so it holds for any cut and any order of the events, too.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -64,7 +71,18 @@ class Slots:
         tags = tags.contiguous().view(torch.int16)
         return Bucket(tags.view(*slot.shape, 2), counts.reshape(*slot.shape, 2, self.alphabet))
 
-    def add(self, slot: Tensor, tag: Tensor, symbol: Tensor, *, moves: Tensor, bucket: Bucket) -> None:
+    def find(self, slot: Tensor, tag: Tensor) -> tuple[Bucket, Tensor]:
+        """`look`, and of what it finds the counts of the contexts with these check bits, uint8 (..., A)."""
+        kernels = kernels_for(self.plane)
+        if kernels is None:
+            bucket = self.look(slot)
+            return bucket, bucket.of(tag)
+        tags, counts, said = kernels.look_up(self.plane, slot, tag)
+        return Bucket(tags, counts), said
+
+    def add(
+        self, slot: Tensor, tag: Tensor, symbol: Tensor, *, moves: Tensor, bucket: Bucket, certain: int = 0
+    ) -> None:
         """Count what followed each context; at most 128 events may meet in a slot.
 
         Parameters
@@ -74,13 +92,29 @@ class Slots:
         moves : bool (events,)
             The context may also lie in the neighbouring slot.
         bucket : what `look` gave for ``slot``; nothing was added since.
+        certain : sights of ``symbol`` alone from which on it is passed over; 0 counts every event.
         """
+        kernels = kernels_for(self.plane)
+        if kernels is not None:
+            kernels.add(
+                self.plane, slot, tag, symbol, moves=moves, tags=bucket.tags, counts=bucket.counts, cap=CAP,
+                certain=certain,
+            )  # fmt: skip
+            return
         match = bucket.tags == tag[:, None]
         found = match.any(-1)
         sure = bucket.counts.sum(-1, dtype=torch.int16)
         own = slot & 1
         free = torch.where(moves, (sure[:, 1] < sure[:, 0]).long(), own)
         side = torch.where(found, match[:, 1].long(), free)
+        before = torch.where(side.bool()[:, None], bucket.counts[:, 1], bucket.counts[:, 0])
+        if certain:
+            told = before.gather(1, symbol[:, None]).squeeze(1)
+            passed = found & (told >= certain) & (told == before.sum(-1, dtype=torch.int16))
+            kept = (~passed).nonzero().flatten()
+            slot, tag, symbol, found, side, before = (
+                value.index_select(0, kept) for value in (slot, tag, symbol, found, side, before)
+            )
         # Where the slot's check bits lie in the plane, in units of 16 bits, and its counts, in bytes.
         tag_at = (slot >> 1) * (self.alphabet + 2) + self.alphabet + side
         count_at = (slot >> 1) * self.plane.shape[1] + side * self.alphabet
@@ -91,9 +125,15 @@ class Slots:
         tags.index_fill_(0, taken, 0)
         counts.index_fill_(0, (count_at[claimed, None] + every).flatten(), 0)
         tags.scatter_reduce_(0, taken, tag[claimed], "amax")
-        before = torch.where(side.bool()[:, None], bucket.counts[:, 1], bucket.counts[:, 0])
         won = tags.index_select(0, tag_at) == tag
         full = (found & won & (before >= CAP).any(-1)).nonzero().flatten()
         if len(full):
             counts[count_at[full, None] + every] = before[full] >> 1
         counts.scatter_add_(0, count_at + symbol, won.to(torch.uint8))
+
+
+def kernels_for(plane: Tensor) -> Any:
+    """The Triton kernels for a plane on a GPU that divides into words of 32 bits; None where torch does the work."""
+    if not plane.is_cuda or plane.numel() % 4 or find_spec("triton") is None:
+        return None
+    return import_module("titans_seq.ops.triton.table")

@@ -37,6 +37,7 @@ def _build_mixing(config: TrainDnaConfig, border: int) -> TableMixing | None:
         orders=table.orders,
         copies=table.copies,
         tolerance=table.tolerance,
+        store=table.store,
         chunk=chunk,
         megabytes=table.megabytes,
     )
