@@ -23,12 +23,17 @@ SPECS = {
     "one strand": TableSpec(orders=(1, 4, 9, 12, 18), complement=None, tolerance=3),
     "one strand, first sight": TableSpec(orders=(3, 11), complement=None, sight="first"),
     "overfull": TableSpec(**SMALL),
+    "unexpected": TableSpec(store="unexpected"),
+    "unexpected, overfull": TableSpec(**SMALL, store="unexpected"),
     "overfull, first sight": TableSpec(**SMALL, sight="first"),
     "two tokens": TableSpec(alphabet=2, complement=(1, 0), orders=(1, 5, 17, 40), copies=(20, 60), chunk=1),
     "five tokens, two strands": TableSpec(
         alphabet=5, complement=(4, 1, 2, 3, 0), orders=(1, 2, 4, 7, 9), copies=(4, 9), chunk=17
     ),
     "nine tokens": TableSpec(alphabet=9, complement=None, orders=(1, 2, 5), copies=(4, 6), chunk=8, tolerance=4),
+    "nine tokens, unexpected": TableSpec(
+        alphabet=9, complement=None, orders=(1, 2, 5), copies=(4, 6), chunk=8, store="unexpected"
+    ),
     "codes of bytes": TableSpec(alphabet=254, complement=None, orders=(1, 2, 5), copies=(2, 6)),
 }
 
@@ -119,8 +124,6 @@ def test_other_devices_and_slots_beyond_32_bits_are_left_to_the_definition() -> 
     state = TableState.empty(Layout(spec, 1000), 1, device=torch.device("meta"))
     assert table_native.compiled(state, 40) is None
     assert table_native.compiled(Table(spec).initial_state(1, tokens=1000), 40) is not None
-    news = TableState.empty(Layout(TableSpec(store="unexpected"), 1000), 1, device=torch.device("cpu"))
-    assert table_native.compiled(news, 40) is None
     large = TableState.empty(Layout(TableSpec(megabytes=1e6), 2**32), 1, device=torch.device("meta"))
     large.tokens = torch.empty(0, dtype=torch.uint8)
     assert table_native.compiled(large, 40) is None

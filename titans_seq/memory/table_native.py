@@ -23,7 +23,7 @@ class _Layout(ctypes.Structure):
     _fields_ = tuple(
         [(name, ctypes.c_int64) for name in (
             "alphabet", "chunk", "lead", "width", "bits", "tolerance", "capacity", "places", "slots",
-            "orders", "lengths", "copies", "first_sight",
+            "orders", "lengths", "copies", "first_sight", "certain",
         )]
         + [(name, ctypes.c_void_p) for name in (
             "key_length", "key_mask", "order_start", "copy_length", "copy_reverse", "copy_number", "complement",
@@ -79,6 +79,7 @@ class CompiledTable:
             tolerance=spec.tolerance, capacity=layout.capacity, places=layout.places, slots=sum(layout.regions),
             orders=len(spec.orders), lengths=len(spec.copies), copies=len(spec.followed),
             first_sight=int(spec.sight == "first"),
+            certain=spec.certain,
             **{name: value.data_ptr() for name, value in self._kept.items()},
         )  # fmt: skip
 
@@ -111,11 +112,10 @@ class CompiledTable:
 
 
 def compiled(state: TableState, lead: int) -> CompiledTable | None:
-    """The reader of a state, or None: no library, another device, slots that 32 bits do not number, or a table that
-    stores the unexpected alone, which is not compiled yet."""
+    """The reader of a state, or None: no library, another device, or slots that 32 bits do not number."""
     kernels = library()
     able = state.tokens.device.type == "cpu" and max(*state.layout.slots, state.layout.places) <= 1 << 32
-    if kernels is None or not able or state.layout.spec.certain:
+    if kernels is None or not able:
         return None
     return _compiled(state.layout, lead, kernels)
 

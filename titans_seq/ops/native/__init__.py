@@ -19,7 +19,7 @@ from pathlib import Path
 import torch  # noqa: F401  (first: its OpenMP becomes ours)
 
 log = logging.getLogger(__name__)
-VERSION = 1  # of the sources beside this file, NATIVE_VERSION in chunk.h
+VERSION = 2  # of the sources beside this file, NATIVE_VERSION in chunk.h
 LEVELS = {1: "plain", 2: "AVX2", 3: "AVX-512"}
 
 

@@ -12,6 +12,7 @@
 typedef struct {
     int64_t alphabet, chunk, lead, width, bits, tolerance, capacity, places, slots;
     int64_t orders, lengths, copies, first_sight;
+    int64_t certain;                           /* sights from which on what was expected is not counted; 0: all is */
     /* of each order, then of each copy length: tokens, and slots - 1 or -1 where the code itself is the slot */
     const int64_t *key_length, *key_mask;
     const int64_t *order_start;                /* first slot of each order's region */

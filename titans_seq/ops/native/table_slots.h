@@ -70,7 +70,8 @@ INLINE void read_order(const Layout *layout, State *row, const Chunk *chunk, int
 INLINE void write_order(const Layout *layout, State *row, const Chunk *chunk, int64_t next, int64_t order,
                         const int64_t A) {
     int64_t k = layout->key_length[order], base = layout->order_start[order], at = order * (LONGEST + 1);
-    int64_t length = chunk->length, moves = layout->key_mask[order] >= 0, events = 0, claims = 0, full = 0;
+    int64_t length = chunk->length, moves = layout->key_mask[order] >= 0, events = 0, claims = 0, full = 0, kept = 0;
+    const unsigned certain = (unsigned)layout->certain;
     uint8_t *slots = row->slots + base / 2 * (2 * A + 4), *bucket[2 * LONGEST], *halved = chunk->halved;
     uint8_t symbol[2 * LONGEST], sides[2 * LONGEST], claimed[2 * LONGEST], over[2 * LONGEST];
     int16_t tag[2 * LONGEST];
@@ -89,9 +90,9 @@ INLINE void write_order(const Layout *layout, State *row, const Chunk *chunk, in
         events += chunk->since[j + 1] > k;
     }
     for (int64_t e = 0; e < events; e++) {
-        const uint8_t *both = bucket[e] = bucket_of(slots, slot[e], A);
+        uint8_t *both = bucket_of(slots, slot[e], A);
         int first = tag_of(both, 0, A) == tag[e], second = tag_of(both, 1, A) == tag[e];
-        unsigned sure[2] = {0, 0}, least = 0, side;
+        unsigned sure[2] = {0, 0}, least = 0, side, told;
         if (A == 4) {
             uint64_t eight;
             memcpy(&eight, both, 8);
@@ -108,9 +109,13 @@ INLINE void write_order(const Layout *layout, State *row, const Chunk *chunk, in
             side = first | second ? (unsigned)second : moves ? sure[1] < sure[0] : slot[e] & 1;
             for (int64_t i = 0; i < A; i++) least |= both[side * A + i] >= CAP;
         }
-        sides[e] = (uint8_t)side;
-        claimed[claims] = (uint8_t)e, claims += !(first | second);
-        over[full] = (uint8_t)e, full += (first | second) & least;
+        /* What is certain already is passed over; events that stay move up. */
+        told = both[side * A + symbol[e]];
+        int passed = certain && (first | second) && told >= certain && told == sure[side];
+        bucket[kept] = both, sides[kept] = (uint8_t)side, tag[kept] = tag[e], symbol[kept] = symbol[e];
+        claimed[claims] = (uint8_t)kept, claims += !(first | second);
+        over[full] = (uint8_t)kept, full += (first | second) & least & !passed;
+        kept += !passed;
     }
     for (int64_t i = 0; i < full; i++)
         for (int64_t a = 0; a < A; a++) halved[i * A + a] = bucket[over[i]][sides[over[i]] * A + a] >> 1;
@@ -128,6 +133,6 @@ INLINE void write_order(const Layout *layout, State *row, const Chunk *chunk, in
         uint8_t *both = bucket[over[i]], side = sides[over[i]];
         if (tag_of(both, side, A) == tag[over[i]]) memcpy(both + side * A, halved + i * A, (size_t)A);
     }
-    for (int64_t e = 0; e < events; e++)
+    for (int64_t e = 0; e < kept; e++)
         bucket[e][sides[e] * A + symbol[e]] += tag_of(bucket[e], sides[e], A) == tag[e];
 }
