@@ -37,6 +37,7 @@ class Case:
     threads: int = os.cpu_count() or 1
     piece: int = 4096
     dtype: str = "float32"
+    keep: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,8 +102,9 @@ def main() -> None:
     from tests.benchmarks.passes import build
     from titans_seq.ops.native.room import keep_freed_memory
 
-    keep_freed_memory()  # ours and the peer alike, as our commands do
     case = Case(**json.loads(sys.argv[1]))
+    if case.keep:  # as our commands do; a peer would gain from it too
+        keep_freed_memory()
     torch.set_num_threads(case.threads)
     torch.manual_seed(0)
     run_with = build(case)

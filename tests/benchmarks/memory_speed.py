@@ -155,6 +155,7 @@ def main() -> None:
     parts = {"peer": beside_the_peer, "length": over_length, "stream": streamed, "machine": machine}
     parser = argparse.ArgumentParser(prog="memory_speed", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("parts", nargs="*", metavar="part", help=f"which tables: {', '.join(parts)} (default: all)")
+    parser.add_argument("--keep", action="store_true", help="both keep the memory that they free, as our commands do")
     parser.add_argument("--quick", action="store_true", help="tiny sizes, one repeat")
     parser.add_argument("--no-peer", action="store_true", help="leave titans-pytorch out")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
@@ -164,7 +165,7 @@ def main() -> None:
         parser.error(f"unknown part {', '.join(sorted(unknown))}; known: {', '.join(parts)}")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
 
-    base = Case("ours", 128, 2, 1024, "train", threads=options.threads, budget=options.budget)
+    base = Case("ours", 128, 2, 1024, "train", threads=options.threads, budget=options.budget, keep=options.keep)
     plan = Plan(base, peer=not options.no_peer)
     if options.quick:
         base = replace(base, budget=0.0, most=1, piece=64)
