@@ -15,6 +15,7 @@ This asks the counts of the last chunk border alone, so it holds for any cut and
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -133,7 +134,11 @@ class Slots:
 
 
 def kernels_for(plane: Tensor) -> Any:
-    """The Triton kernels for a plane on a GPU that divides into words of 32 bits; None where torch does the work."""
-    if not plane.is_cuda or plane.numel() % 4 or find_spec("triton") is None:
+    """The Triton kernels for a plane on a GPU that divides into words of 32 bits; None where torch does the work.
+
+    Only where ``TITANS_SEQ_TABLE_KERNELS=1`` asks for them: they have run under the interpreter, not on a card yet.
+    """
+    asked = os.environ.get("TITANS_SEQ_TABLE_KERNELS") == "1"
+    if not asked or not plane.is_cuda or plane.numel() % 4 or find_spec("triton") is None:
         return None
     return import_module("titans_seq.ops.triton.table")
