@@ -31,7 +31,7 @@ class BatchedProducts(TorchDispatchMode):
 
 
 def test_the_formulas_are_what_runs() -> None:
-    memory = NeuralMemory(d_model=128, n_heads=2, memory="titans_lmm", chunk_size=64)
+    memory = NeuralMemory(d_model=128, n_heads=2, memory="titans_lmm", chunk_size=64, backend="chunkwise")
     x = torch.randn(1, SIZES["tokens"], 128, requires_grad=True)
     with BatchedProducts() as forward, torch.no_grad():
         memory(x)
