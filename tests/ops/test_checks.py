@@ -97,7 +97,10 @@ def test_a_chunk_holds_a_token() -> None:
     [
         (lambda: make_bias("huber_nrom"), "unknown attentional bias 'huber_nrom'; did you mean 'huber_norm'"),
         (lambda: make_gate("elasticnet"), "unknown retention gate 'elasticnet'; did you mean 'elastic_net'"),
-        (lambda: check_backend("chunk"), r"unknown memory backend 'chunk'.*known: auto, chunkwise, native, recurrent, triton"),
+        (
+            lambda: check_backend("chunk"),
+            r"unknown memory backend 'chunk'.*known: auto, chunkwise, native, recurrent, triton",
+        ),
     ],
     ids=["bias", "gate", "backend"],
 )
