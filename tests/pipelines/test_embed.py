@@ -140,6 +140,19 @@ def test_threads_and_units_change_nothing(run: Path, fasta: Path, tmp_path: Path
     assert outs[0] == outs[1]
 
 
+def test_threads_that_share_one_contig_change_nothing(run: Path, fasta: Path, tmp_path: Path) -> None:
+    """One unit of work: two threads divide the memory's heads, three the blocks."""
+    bed = tmp_path / "one.bed"
+    bed.write_text("one\t350\t400\n")
+    outs = []
+    for threads in (1, 2, 3):
+        out = tmp_path / f"t{threads}.parquet"
+        options = EmbedOptions(regions=bed, threads=threads, gap_reset=50)
+        pipeline.run([str(fasta)], model=run, out=out, options=options)
+        outs.append(out.read_bytes())
+    assert outs[0] == outs[1] == outs[2]
+
+
 class KilledError(Exception):
     pass
 

@@ -24,6 +24,8 @@ from titans_seq.errors import ConfigError
 from titans_seq.genomics import Genome
 from titans_seq.genomics.intervals import Intervals
 from titans_seq.genomics.shards import Shard
+from titans_seq.memory import NeuralMemory
+from titans_seq.ops.native import library
 from titans_seq.streaming.device import keep_freed_memory
 from titans_seq.streaming.model import DnaModel
 from titans_seq.streaming.pool import Pool, Pooled
@@ -156,8 +158,8 @@ def embed(
 ) -> None:
     """Read every unit that is not done and put the vectors of its regions into the work folder.
 
-    On a CPU each thread reads units of its own; where there are fewer units than threads, the threads share the blocks
-    of the model instead.
+    On a CPU each thread reads units of its own; where there are fewer units than threads, the threads share the heads
+    of the memory, which the compiled kernels divide, or else the blocks of the model.
     """
     progress = _Progress(job.tokens, watch, job.genome)
     stop, turn, todo = Event(), Lock(), job.units()
@@ -198,6 +200,8 @@ def seconds_ahead(job: Embedding, *, threads: int) -> tuple[float, float]:
     start = time.perf_counter()
     session.feed(tokens)
     at_once = threads if job.apart(threads) else min(threads, len(job.model.task.encoder.blocks))
+    if not job.apart(threads) and _share_heads(job.model.task, threads):
+        at_once = 1  # the calls above had them
     # A GPU reads many rows in the time of one, where there are as many.
     rate = len(tokens) / (time.perf_counter() - start) * (at_once if job.device.type == "cpu" else pace.rows / 4)
     return job.tokens / rate, rate
@@ -205,16 +209,23 @@ def seconds_ahead(job: Embedding, *, threads: int) -> tuple[float, float]:
 
 @contextmanager
 def _threads(task: NextBase, threads: int) -> Iterator[None]:
-    """Within this context the model's blocks work on as many threads."""
+    """Within this context the model works on as many threads; the numbers are the same bits for any."""
     before, torch_before = task.encoder.threads, torch.get_num_threads()
-    task.encoder.threads = threads if next(task.parameters()).device.type == "cpu" else 1
-    torch.set_num_threads(1)  # the operations are too small to be worth sharing
+    heads = _share_heads(task, threads)
+    task.encoder.threads = threads if next(task.parameters()).device.type == "cpu" and not heads else 1
+    torch.set_num_threads(threads if heads else 1)  # other operations are too small to be worth sharing
     keep_freed_memory()
     try:
         yield
     finally:
         task.encoder.threads = before
         torch.set_num_threads(torch_before)
+
+
+def _share_heads(task: NextBase, threads: int) -> bool:
+    """Whether threads divide the heads: a fifth faster than the blocks of two layers, which wait for each other."""
+    heads = min((part.n_heads for part in task.encoder.modules() if isinstance(part, NeuralMemory)), default=1)
+    return library() is not None and 1 < threads <= heads
 
 
 def _twin(task: NextBase) -> NextBase:
