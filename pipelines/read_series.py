@@ -28,7 +28,8 @@ from titans_seq.estimators.panel_series import open_embedder, series_of
 from titans_seq.estimators.series import Series, patches
 from titans_seq.estimators.series_reading import SCORES, Floats, pool_series, read_series, row_scores
 from titans_seq.files import check_out
-from titans_seq.streaming.device import choose_device, keep_freed_memory
+from titans_seq.ops.native.room import keep_freed_memory
+from titans_seq.streaming.device import choose_device
 from titans_seq.timeseries import Panel, TableOptions, Ticks, read_table
 from titans_seq.timeseries.score_table import score_rows, write_rows
 from titans_seq.timeseries.vector_table import SUFFIXES, window_rows, write_vectors

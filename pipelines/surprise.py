@@ -26,9 +26,9 @@ from titans_seq.genomics import Stretch, open_genome
 from titans_seq.genomics.shards import Shard
 from titans_seq.genomics.track_parts import TrackParts, part_of
 from titans_seq.genomics.tracks import check_track, write_track
+from titans_seq.ops.native.room import keep_freed_memory
 from titans_seq.streaming import open_dna_model, parse_context
 from titans_seq.streaming.base_numbers import WHAT
-from titans_seq.streaming.device import keep_freed_memory
 from titans_seq.streaming.track_reading import TrackReading
 from titans_seq.training.runtime import choose_runtime
 

@@ -7,7 +7,6 @@ import os
 import torch
 
 from titans_seq.errors import ConfigError
-from titans_seq.ops.native.room import keep_freed_memory as keep_freed_memory
 
 
 def choose_device(name: str) -> torch.device:

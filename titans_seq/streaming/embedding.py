@@ -26,7 +26,7 @@ from titans_seq.genomics.intervals import Intervals
 from titans_seq.genomics.shards import Shard
 from titans_seq.memory import NeuralMemory
 from titans_seq.ops.native import library
-from titans_seq.streaming.device import keep_freed_memory
+from titans_seq.ops.native.room import keep_freed_memory
 from titans_seq.streaming.model import DnaModel
 from titans_seq.streaming.pool import Pool, Pooled
 from titans_seq.streaming.reader import PassageReader

@@ -16,7 +16,7 @@
 /* 0, or 1 where there is no room. */
 int JOIN3(titans_chunk, KIND, ISA)(const struct chunk_call *c, int backward) {
     int failed = 0;
-    const int threads = c->threads < c->rows ? (int)c->threads : (int)c->rows;
+    const int most = c->threads < c->rows ? (int)c->threads : (int)c->rows, threads = most > 1 ? most : 1;
 #pragma omp parallel num_threads(threads)
     {
         work_t work;

@@ -11,7 +11,7 @@ struct NAMED(work) {
     REAL *rate, *forget, *momentum, *threshold; /* of the tokens at hand */
     REAL *v, *a[LAYERS], *z[LAYERS], *slope[LAYERS], *bend[LAYERS], *t[LAYERS], *d[LAYERS], *h[LAYERS], *zq[LAYERS];
     REAL *normal, *gap, *error, *rstd;
-    REAL *share0, *share1, *P, *Q, *scaled, *other, *packed, *flipped;
+    REAL *P, *Q, *scaled, *other, *packed, *flipped;
     /* backward */
     REAL *X[LAYERS], *Y[LAYERS], *anchor_bar[LAYERS], *a_bar[LAYERS], *d_bar[LAYERS], *z_bar[LAYERS], *zq_bar[LAYERS];
     REAL *slope_q[LAYERS], *flipped_A[LAYERS];
@@ -43,7 +43,7 @@ static void NAMED(lay_out)(work_t *s, REAL *block, int backward, size_t *used) {
     s->y_bar = TAKE(C * s->ld[L]), s->k_bar = TAKE(C * s->ld[0]), s->v_bar = TAKE(C * s->ld[L]);
     s->v = TAKE(C * s->ld[L]);
     s->normal = TAKE(C * s->ld[L]), s->gap = TAKE(C * s->ld[L]), s->error = TAKE(C * s->ld[L]);
-    s->rstd = TAKE(C), s->share0 = TAKE(ldC), s->share1 = TAKE(ldC);
+    s->rstd = TAKE(C);
     s->share0_bar = TAKE(ldC), s->share1_bar = TAKE(ldC);
     s->P = TAKE(C * ldC), s->Q = TAKE(C * ldC);
     s->scaled = TAKE((C < 4 ? 4 : C) * s->widest), s->other = TAKE(C * s->widest);
