@@ -28,9 +28,10 @@ from titans_seq.tasks.build_regions import build_base_labels
 from titans_seq.tasks.gene_calls import ContigScores
 from titans_seq.training.budget import plan_budget
 from titans_seq.training.loop import Fitting, Progress, fit
-from titans_seq.training.regions_baselines import kmer_regression, majority, plain_genes
+from titans_seq.training.regions_baselines import majority, plain_genes, regressions
 from titans_seq.training.regions_evaluate import ArmScores, class_truth, fit_caller, gene_table, score_arm
-from titans_seq.training.regions_job import RegionsJob, prepare
+from titans_seq.training.regions_job import RegionsJob, prepare, state_shares
+from titans_seq.training.regions_networks import random_weights, small_cnn
 from titans_seq.training.regions_report import build_report, save_model, write_report
 from titans_seq.training.regions_streams import LabelledStreams
 from titans_seq.training.report import read_report, report_text
@@ -51,6 +52,7 @@ def run(job: RegionsJob, *, watch: Watch = lambda stage, done, total, note: None
         return read_report(job.out)
     runtime = choose_runtime(job.config.run)
     task = build_base_labels(job.config)
+    task.weigh(state_shares(job), balance=job.config.labels.balance)
     if job.start is not None:
         begin_with(task, job.start, job.config)
     if not job.resume and runtime.ranks.writes:
@@ -118,10 +120,14 @@ def baselines(job: RegionsJob, *, decode: bool) -> dict[str, Any]:
     """The cheap labellers: rows of bases by name, and the genes of the plain scorer."""
     truth = np.concatenate([class_truth(job, stretch).ravel() for stretch in job.parts.valid])
     rows = {"majority": majority(job, truth)}
-    windows = job.config.evaluation.baseline_windows
-    if windows:
-        rows["k-mer regression"] = kmer_regression(job, windows=windows, seed=job.config.run.seed)
+    settings, seed = job.config.evaluation, job.config.run.seed
+    if settings.baseline_windows:
+        rows |= regressions(job, windows=settings.baseline_windows, seed=seed)
+    if settings.cnn_steps:
+        rows["small CNN"] = small_cnn(job, steps=settings.cnn_steps, seed=seed)
+    if settings.baseline_windows:
+        rows["random weights"] = random_weights(job, windows=settings.baseline_windows, seed=seed)
     plain = None
     if decode:
-        plain = gene_table(job.parts.valid, plain_genes(job), job.genes, job.config.evaluation.min_gene)
+        plain = gene_table(job.parts.valid, plain_genes(job), job.genes, settings.min_gene)
     return {"baselines": rows, "plain": plain}

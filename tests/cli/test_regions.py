@@ -16,8 +16,13 @@ CODONS = ["GCG", "CTG", "GAA", "AAA", "GAT", "GGC", "ACC", "CAG"]
 MICRO = {
     "model.d_model": "16", "model.n_layers": "1", "model.chunk_size": "8", "letters.width": "8", "blocks.rows": "2",
     "blocks.length": "768", "blocks.margin": "96", "evaluation.baseline_windows": "400", "run.device": "cpu",
-    "run.checkpoint_steps": "2", "split.valid_fraction": "0.3", "evaluation.stretch": "1500",
+    "run.checkpoint_steps": "2", "evaluation.cnn_steps": "3", "split.valid_fraction": "0.3",
+    "evaluation.stretch": "1500",
 }  # fmt: skip
+ROWS = (
+    "majority", "GC regression", "k-mer regression", "one-hot regression", "small CNN", "random weights",
+    "titans_lmm, carried", "titans_lmm, reset", "titans_lmm, off", "codon counts, no network",
+)  # fmt: skip
 SET = [word for key, value in MICRO.items() for word in ("--set", f"{key}={value}")]
 
 
@@ -52,7 +57,7 @@ def test_from_an_annotated_genome_to_the_annotation_of_another(
     words = ["--preset", "regions-tiny", "--classes", "CDS,tRNA", "--steps", "3", *SET, "--out", run]
     done = trained = ask("train-regions", genome, annotation, *words)
     assert done.code == 0, done.err
-    for name in ("majority", "k-mer regression", "titans_lmm, carried", "titans_lmm, off", "codon counts, no network"):
+    for name in ROWS:
         assert name in done.out
     report = json.loads((run / "report.json").read_text())
     assert report["evaluation"]["plain"]["genes"]["stops"] > 0.8

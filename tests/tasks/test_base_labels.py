@@ -13,6 +13,7 @@ from titans_seq.genomics import complement, encode
 from titans_seq.models import Encoder
 from titans_seq.tasks.base_labels import IGNORED, BaseLabels
 from titans_seq.tasks.gene_calls import ContigScores, frame_log_odds
+from titans_seq.tasks.label_cnn import LabelCnn
 from titans_seq.tasks.label_scan import read_ahead, scan
 
 LENGTH = 144
@@ -118,3 +119,47 @@ def test_frame_log_odds_follow_the_codon() -> None:
     odds = frame_log_odds(sure)
     assert (odds[0] > 4).all()
     assert (odds[1:] < -4).all()
+
+
+def test_rare_states_count_more_and_probabilities_stay(task: BaseLabels, tokens: np.ndarray) -> None:
+    """With nothing to tell the bases apart the optimum is the shares themselves, whatever the weights."""
+    shares = [0.7, 0.29, 0.005, 0.005]
+    task.weigh(shares, balance=0.5)
+    assert task.weights.tolist() == pytest.approx([1.0, 1.0, 50**0.5, 50**0.5])
+    assert task.head.bias.softmax(0).tolist() == pytest.approx(shares)
+    labels = (np.arange(2 * LENGTH) % 4 * (np.arange(2 * LENGTH) < 48)).astype(np.int8).reshape(1, 2, LENGTH)
+    segment = SimpleNamespace(tokens=tokens[None, : LENGTH + 48], labels=labels, sites=np.full_like(labels, IGNORED))
+    torch.nn.init.zeros_(task.head.weight)
+    optimiser = torch.optim.LBFGS([task.head.bias], max_iter=60)
+
+    def cost() -> torch.Tensor:
+        optimiser.zero_grad()
+        found = task.cost(segment, state=None, device=CPU).total
+        found.backward()
+        return found
+
+    optimiser.step(cost)
+    counted = np.bincount(labels.ravel(), minlength=4) / labels.size
+    assert task.head.bias.softmax(0).tolist() == pytest.approx(counted.tolist(), abs=1e-3)
+
+
+def test_weights_are_no_part_of_a_model(task: BaseLabels, tokens: np.ndarray) -> None:
+    before = list(task.state_dict())
+    task.weigh([0.97, 0.01, 0.01, 0.01], balance=1.0)
+    assert list(task.state_dict()) == before
+    labels = np.ones((1, 2, LENGTH), np.int8)
+    segment = SimpleNamespace(tokens=tokens[None, : LENGTH + 48], labels=labels, sites=np.zeros_like(labels))
+    heavy = float(task.cost(segment, state=None, device=CPU).total.detach())
+    task.weights.fill_(1.0)
+    assert heavy > float(task.cost(segment, state=None, device=CPU).total.detach())
+
+
+def test_the_cnn_treats_the_strands_alike(tokens: np.ndarray) -> None:
+    torch.manual_seed(0)
+    cnn = LabelCnn(n_states=4, channels=8).eval()
+    block = tokens[: LENGTH + 48]
+    with torch.no_grad():
+        here = cnn(torch.from_numpy(block.copy())[None], margin=24)
+        there = cnn(torch.from_numpy(complement(block[::-1]).copy())[None], margin=24)
+    assert here.shape == (1, 2, LENGTH, 4)
+    assert torch.allclose(here[0, 0], there[0, 1].flip(0), atol=1e-5)

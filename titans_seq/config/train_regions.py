@@ -34,6 +34,10 @@ class LabelsSection(Section):
     decode
         Join bases to genes: ``orf`` for genes without introns, ``none`` to leave it at labels; ``auto`` takes ``orf``
         where a class has frames and hardly any of its features is spliced.
+    balance
+        How much more a base of a rare state counts in training: of K states, one of the share f < 1 / K counts
+        ``(1 / (K f))^balance`` times, 0 counts all alike. Probabilities stay what they are; see
+        `titans_seq.tasks.base_labels`.
     """
 
     classes: Annotated[tuple[str, ...], Field(min_length=1)] = ("CDS", "tRNA", "rRNA")
@@ -41,6 +45,7 @@ class LabelsSection(Section):
     translation_table: Positive = 11
     start_codons: tuple[str, ...] = ()
     decode: Literal["auto", "orf", "none"] = "auto"
+    balance: Fraction = 0.5
 
     @model_validator(mode="after")
     def _frames_are_classes(self) -> "LabelsSection":
@@ -154,7 +159,10 @@ class RegionsEvaluationSection(Section):
     min_gene
         Genes shorter than this, in bases, count neither as found nor as missed in the table of genes.
     baseline_windows
-        Windows that the k-mer regression learns from; 0 leaves it out.
+        Bases that the regressions (on GC, k-mers, letters, and what the untrained network gives) learn from, and as
+        many that they are scored on; 0 leaves them out.
+    cnn_steps
+        Steps that the small CNN is trained for, each of ``blocks.rows`` blocks; 0 leaves it out.
     stretch
         Bases drawn in the picture of a region.
     """
@@ -163,6 +171,7 @@ class RegionsEvaluationSection(Section):
     carry_bases: NonNegative | None = None
     min_gene: NonNegative = 300
     baseline_windows: NonNegative = 60_000
+    cnn_steps: NonNegative = 300
     stretch: Positive = 12_000
 
 

@@ -14,6 +14,13 @@ and its reverse complement, with one set of weights. For a row (one strand h, re
 Exchanging the strands exchanges the outputs, exactly. Patches of P bases (a multiple of three) keep codon frames; the
 three sums share the table, so a codon means the same in each frame. Both rows read every block from its margin on with
 the memory that the block before left: memory flows from left to right, letters from both sides.
+
+Rare states (a tRNA is one base in a thousand) are learned with weights w_k > 1, and the logits are moved by what that
+changes, so that softmax(l) stays a probability:
+
+    cost = - sum over labels k of w_k log softmax(l + log w)_k
+
+Source of the shift: Menon et al., "Long-tail learning via logit adjustment", ICLR 2021.
 """
 
 from __future__ import annotations
@@ -32,6 +39,9 @@ from titans_seq.tasks.trainable import Cost, Units
 
 IGNORED = -1
 """Label of a base that is not learned from."""
+
+MOST_WEIGHT = 30.0
+"""Largest weight of a state: one that is hardly there must not be all that is learned."""
 
 SITE_BEFORE, SITE_AFTER = 36, 18
 """Letters that the site head sees before a start codon's first base, and from it on."""
@@ -98,6 +108,7 @@ class BaseLabels(nn.Module):
         Weight of the site loss against the loss of the states.
     """
 
+    weights: Tensor
     units: ClassVar[Units] = Units(targets="labels", score="nats_per_label", scale=1.0, short="nats/label")
 
     def __init__(
@@ -126,6 +137,7 @@ class BaseLabels(nn.Module):
         self.to_bases = nn.Linear(2 * d_model, patch * width)
         self.local = nn.Linear(width + table_width, width, bias=False)
         self.head = nn.Linear(width, n_states)
+        self.register_buffer("weights", torch.ones(n_states), persistent=False)
         if self.start_codons:
             hidden = 64
             self.site_letters = nn.Linear((SITE_BEFORE + SITE_AFTER) * (N_TOKENS - 1), hidden)
@@ -135,6 +147,16 @@ class BaseLabels(nn.Module):
             self.site_mix = nn.Linear(hidden, hidden)
             self.site_out = nn.Linear(hidden, 1)
             nn.init.constant_(self.site_out.bias, -3.0)
+
+    def weigh(self, shares: Sequence[float], *, balance: float) -> None:
+        """Set the weights of the states from their shares in what is learned from; logits begin at these shares.
+
+        w_k = (1 / (K f_k))^balance, no less than 1 and no more than `MOST_WEIGHT`.
+        """
+        share = torch.as_tensor(shares, dtype=torch.float32).clamp(min=1e-6)
+        self.weights.copy_((self.n_states * share).pow(-balance).clamp(1.0, MOST_WEIGHT))
+        with torch.no_grad():
+            self.head.bias.copy_(share.log())
 
     def forward(self, tokens: Tensor, *, state: BaseLabelsState | None = None) -> tuple[BaseLogits, BaseLabelsState]:
         """Read blocks with their margins.
@@ -146,24 +168,17 @@ class BaseLabels(nn.Module):
         state
             What the block before left; None begins.
         """
-        tokens = tokens.long()
-        both = torch.cat([tokens, _complement(tokens)])
-        letters = F.one_hot(both, N_TOKENS)[..., :UNKNOWN].float()
-        u = F.gelu(self.letters(letters.transpose(1, 2)))
-        u = (u + F.gelu(self.spread(u))).transpose(1, 2)
-        e = self.table(_hexamers(both))
-        x = self.from_table(self._by_frame(e)) + self.from_letters(u.unflatten(1, (-1, self.patch)).flatten(2))
-        mask = (both < UNKNOWN).unflatten(1, (-1, self.patch)).any(-1)
-        y, after = self.encoder(x, state=None if state is None else state.encoder, mask=mask)
-        g = torch.cat([y, _other_strand(y)], -1)
-        wide = self.to_bases(g).unflatten(-1, (self.patch, -1)).flatten(1, 2)
-        h = F.gelu(wide + self.local(torch.cat([u, e], -1)))
+        both, letters, g, h, after = self._read(tokens, state)
         states = self._kept(self.head(h).float())
         sites = self._kept(self._sites(both, letters, g, h)[..., None])[..., 0]
         return BaseLogits(states, sites), BaseLabelsState(after)
 
+    def hidden(self, tokens: Tensor) -> Tensor:
+        """What the head reads of blocks with their margins, memory begun afresh: (B, W) to (B, 2, L, width)."""
+        return self._kept(self._read(tokens, None)[3])
+
     def cost(self, segment: Any, *, state: BaseLabelsState | None, device: torch.device) -> Cost:
-        """Cross-entropy of the states in nats per label, plus the weighted cost of the sites.
+        """Weighted cross-entropy of the states in nats per label, plus the weighted cost of the sites.
 
         ``segment`` holds numpy arrays ``tokens`` (B, W), ``labels`` int8 (B, 2, L) with `IGNORED`, and ``sites`` int8
         (B, 2, L): 1 where a gene begins, 0 where none does, `IGNORED` where it is not known.
@@ -173,7 +188,8 @@ class BaseLabels(nn.Module):
         )
         logits, after = self(tokens, state=state)
         known = labels != IGNORED
-        total = F.cross_entropy(logits.states[known], labels[known].long(), reduction="sum")
+        moved = logits.states[known] + self.weights.log()
+        total = F.cross_entropy(moved, labels[known].long(), weight=self.weights, reduction="sum")
         if self.start_codons:
             asked = torch.isfinite(logits.sites) & (sites != IGNORED)
             site = F.binary_cross_entropy_with_logits(logits.sites[asked], sites[asked].float(), reduction="sum")
@@ -192,15 +208,30 @@ class BaseLabels(nn.Module):
         )
         return BaseLabelsState(state.bind(self.encoder))
 
+    def _read(
+        self, tokens: Tensor, state: BaseLabelsState | None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, StreamState]:
+        """Both strands as rows (2B, W), their letters one-hot, g, what the heads read, and the encoder's state."""
+        tokens = tokens.long()
+        both = torch.cat([tokens, reverse_complement(tokens)])
+        letters = F.one_hot(both, N_TOKENS)[..., :UNKNOWN].float()
+        u = F.gelu(self.letters(letters.transpose(1, 2)))
+        u = (u + F.gelu(self.spread(u))).transpose(1, 2)
+        e = self.table(_hexamers(both))
+        x = self.from_table(self._by_frame(e)) + self.from_letters(u.unflatten(1, (-1, self.patch)).flatten(2))
+        mask = (both < UNKNOWN).unflatten(1, (-1, self.patch)).any(-1)
+        y, after = self.encoder(x, state=None if state is None else state.encoder, mask=mask)
+        g = torch.cat([y, _other_strand(y)], -1)
+        wide = self.to_bases(g).unflatten(-1, (self.patch, -1)).flatten(1, 2)
+        return both, letters, g, F.gelu(wide + self.local(torch.cat([u, e], -1))), after
+
     def _by_frame(self, e: Tensor) -> Tensor:
         """Sum a patch's vectors by their place modulo three: (2B, W, r) to (2B, W / P, 3 r)."""
         return e.unflatten(1, (-1, self.patch // 3, 3)).sum(2).flatten(2)
 
     def _kept(self, values: Tensor) -> Tensor:
         """Leave the margins out and bring both strands into forward coordinates: (2B, W, k) to (B, 2, L, k)."""
-        inner = values[:, self.margin : values.shape[1] - self.margin]
-        forward, backward = inner.chunk(2)
-        return torch.stack([forward, backward.flip(1)], 1)
+        return both_strands(values[:, self.margin : values.shape[1] - self.margin])
 
     def _sites(self, both: Tensor, letters: Tensor, g: Tensor, h: Tensor) -> Tensor:
         """Logits (2B, W) at start codons, ``-inf`` elsewhere."""
@@ -224,7 +255,13 @@ class BaseLabels(nn.Module):
         return F.pad(torch.isin(number, torch.tensor(self.start_codons, device=both.device)), (0, 2))
 
 
-def _complement(tokens: Tensor) -> Tensor:
+def both_strands(rows: Tensor) -> Tensor:
+    """Rows of the strands and of their reverse complements side by side, forward: (2B, L, k) to (B, 2, L, k)."""
+    forward, backward = rows.chunk(2)
+    return torch.stack([forward, backward.flip(1)], 1)
+
+
+def reverse_complement(tokens: Tensor) -> Tensor:
     """The reverse complement of each row; unknown stays unknown."""
     return torch.where(tokens < UNKNOWN, 3 - tokens, tokens).flip(1)
 

@@ -123,14 +123,19 @@ def build_report(
 
 
 def class_table(rows: Mapping[str, Sequence[dict[str, Any]]]) -> list[Row]:
-    """Header and rows: precision, recall, F1 and MCC of every class."""
+    """Header and rows: the mean of F1 over classes, and precision, recall, F1 and MCC of every class."""
     kinds = [row["class"] for row in next(iter(rows.values()))]
     head = [f"{kind} {what}" for kind in kinds for what in ("prec", "rec", "F1", "MCC")]
-    table: list[Row] = [("bases of each class, both strands", head)]
+    table: list[Row] = [("bases of each class, both strands", ["macro F1", *head])]
     for name, scores in rows.items():
-        cells = [row[what] for row in scores for what in ("precision", "recall", "f1", "mcc")]
+        cells = [macro_f1(scores), *(row[what] for row in scores for what in ("precision", "recall", "f1", "mcc"))]
         table.append((name, [_number(value) for value in cells]))
     return table
+
+
+def macro_f1(rows: Sequence[dict[str, Any]]) -> float:
+    """The mean of F1 over classes, 0 for one that is not found."""
+    return float(np.mean([row["f1"] or 0.0 for row in rows]))
 
 
 def gene_rows(arms: Mapping[str, ArmScores], plain: Mapping[str, Any] | None) -> list[Row]:
@@ -238,20 +243,17 @@ def _surprise(job: RegionsJob, task: BaseLabels, tokens: Any, length: int) -> An
 def _remarks(
     job: RegionsJob, arms: Mapping[str, ArmScores], baselines: Mapping[str, Sequence[dict[str, Any]]]
 ) -> list[str]:
-    def macro(rows: Sequence[dict[str, Any]]) -> float:
-        return float(np.mean([row["f1"] or 0.0 for row in rows]))
-
-    own = macro(next(iter(arms.values())).classes)
+    own = macro_f1(next(iter(arms.values())).classes)
     remarks = []
     for name, words in (("reset", "a memory reset in every block"), ("off", "the same weights with the memory off")):
         if name in arms and "carried" in arms:
-            gain = macro(arms["carried"].classes) - macro(arms[name].classes)
+            gain = macro_f1(arms["carried"].classes) - macro_f1(arms[name].classes)
             verb = "makes no difference" if abs(gain) < 5e-4 else ("helps" if gain > 0 else "harms")
             remarks.append(f"The carried memory {verb} against {words}: macro F1 {gain:+.4f}.")
-    best = max(baselines, key=lambda name: macro(baselines[name]), default=None)
+    best = max(baselines, key=lambda name: macro_f1(baselines[name]), default=None)
     if best is not None:
         remarks.append(
-            f"Macro F1 {own:.4f}; the best cheap labeller of bases ({best}) reaches {macro(baselines[best]):.4f}."
+            f"Macro F1 {own:.4f}; the best cheap labeller of bases ({best}) reaches {macro_f1(baselines[best]):.4f}."
         )
     return remarks
 
