@@ -3,6 +3,7 @@
     python -m tests.benchmarks.streaming speed --model runs/ecoli --genome D/ecoli_k12_mg1655.fa.gz
     python -m tests.benchmarks.streaming exact --model runs/ecoli --genome D/scerevisiae_chrIV.fa.gz
     python -m tests.benchmarks.streaming ram --scale 0.01         # 1, 10, 100 Mb times the scale, and short contigs
+    python -m tests.benchmarks.streaming ram --cases 1-Mb 10-Mb --model dna-small --set table.megabytes=0
 
 `D` stands for ../shared/data/genomes. `--model` is a run of train-dna, or the name of a preset (random weights: enough
 for speed and RAM). Each prints a Markdown table. `ram` starts a process for each row, since a process's peak never
@@ -26,9 +27,10 @@ import numpy as np
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tests.benchmarks.measure import REPO, peak_mib
+from tests.benchmarks.measure import MIB, REPO, peak_mib
 from titans_seq.config import TrainDnaConfig, dump_config, parse_config, preset_names, preset_text
 from titans_seq.genomics import decode, open_genome
+from titans_seq.ops.native.room import keep_freed_memory
 from titans_seq.streaming import DnaModel, Session, open_dna_model
 from titans_seq.tasks.build import build_next_base
 from titans_seq.tensor_files import save_tensors
@@ -36,11 +38,21 @@ from titans_seq.tensor_files import save_tensors
 ECOLI = Path("../shared/data/genomes/ecoli_k12_mg1655.fa.gz")
 
 
-def run_folder(name: str, folder: Path) -> Path:
+CASES = {
+    "1-Mb": (1e6, 1),
+    "10-Mb": (1e7, 1),
+    "100-Mb": (1e8, 1),
+    "ten-of-10-Mb": (1e7, 10),
+    "200,000-of-300": (300, 200_000),
+}
+"""Bases of a contig, and how many of them, of the rows of `ram`."""
+
+
+def run_folder(name: str, folder: Path, *overrides: str) -> Path:
     """A run by path, or a preset with random weights written to ``folder``."""
     if name not in preset_names():
         return Path(name)
-    config = parse_config(TrainDnaConfig, preset_text(name), source=name)
+    config = parse_config(TrainDnaConfig, preset_text(name), source=name, overrides=overrides)
     torch.manual_seed(0)
     task = build_next_base(config)
     save_tensors(folder / "model.safetensors", task.state_dict(), metadata={"config": dump_config(config)})
@@ -114,11 +126,12 @@ def exact(options: argparse.Namespace, folder: Path) -> None:
     model = open_dna_model(run_folder(options.model, folder))
     genome, random = open_genome(options.genome), np.random.default_rng(0)
     torch.set_num_threads(options.threads)
+    keep_freed_memory()
     print("| contig | bases | pieces | largest difference of a vector | of a loss | windows of 4,096, mean |")
     print("|---|---|---|---|---|---|")
     for name in genome.names[: options.contigs]:
         tokens = genome.tokens(name)[: options.most]
-        whole, cut = Session(model), Session(model)
+        whole, cut = Session(model, call=8192, expect=len(tokens)), Session(model, expect=len(tokens))  # as `embed`
         worst, pieces = [0.0, 0.0, 0.0], 0
         for start in range(0, len(tokens), 65536):
             block = tokens[start : start + 65536]
@@ -160,21 +173,16 @@ def made_of(source: Path, path: Path, *, contig: int, count: int) -> None:
 
 def ram(options: argparse.Namespace, folder: Path) -> None:
     """Peak RAM of `titans-seq embed` in processes of their own, over inputs of many sizes."""
-    run = run_folder(options.model, folder)
-    scale = options.scale
-    cases = {
-        "1 Mb": (1e6, 1), "10 Mb": (1e7, 1), "100 Mb, one contig": (1e8, 1), "100 Mb, ten contigs": (1e7, 10),
-        "contigs of 300 bp": (300, 200_000),
-    }  # fmt: skip
-    print("| input | bases | contigs | vectors | peak RAM, MiB | seconds | bases/s |")
-    print("|---|---|---|---|---|---|---|")
-    for name, (contig, count) in cases.items():
-        if contig > 300:
-            contig *= scale
-        else:
-            count = max(1, round(count * scale))
+    run = run_folder(options.model, folder, *options.set)
+    print(
+        "| input | bases | vectors | peak RAM, MiB | at each quarter | seconds | CPU seconds | bases per CPU second |"
+    )
+    print("|---|---|---|---|---|---|---|---|")
+    for name in options.cases:
+        contig, count = CASES[name]
+        contig, count = (contig, count * options.scale) if contig == 300 else (contig * options.scale, count)
         path = folder / "made.fa"
-        made_of(options.genome, path, contig=round(contig), count=count)
+        made_of(options.genome, path, contig=round(contig), count=max(1, round(count)))
         case = {"fasta": str(path), "run": str(run), "out": str(folder / "out.npy"), "threads": options.threads}
         done = subprocess.run([sys.executable, "-m", "tests.benchmarks.streaming", "one", "--case", json.dumps(case)],
                               cwd=REPO, capture_output=True, text=True)  # fmt: skip
@@ -182,24 +190,31 @@ def ram(options: argparse.Namespace, folder: Path) -> None:
             print(f"| {name} | failed: {done.stderr.strip().splitlines()[-1]} |")
             continue
         found = json.loads(done.stdout.splitlines()[-1])
+        quarters = " ".join(f"{value:.0f}" for value in found["quarters"])
         print(
-            f"| {name} | {found['bases']:,} | {count:,} | {found['regions']:,} | {found['mib']:.0f} | "
-            f"{found['seconds']:.0f} | {found['bases'] / found['seconds']:,.0f} |", flush=True,
+            f"| {name} | {found['bases']:,} | {found['regions']:,} | {found['mib']:.0f} | {quarters} | "
+            f"{found['seconds']:.0f} | {found['cpu']:.0f} | {found['bases'] / found['cpu']:,.0f} |", flush=True,
         )  # fmt: skip
 
 
 def one(options: argparse.Namespace, folder: Path) -> None:
-    """One row of `ram`: embed, then say how much RAM was held at most."""
+    """One row of `ram`: embed, then say how much RAM was held at most, and at each quarter of the way."""
     from titans_seq.pipelines import embed
 
-    case = json.loads(options.case)
+    case, quarters = json.loads(options.case), []
+
+    def watch(stage: str, done: float, total: float, note: str) -> None:
+        if stage == "embed" and done >= total * (len(quarters) + 1) / 4:
+            pages = int(Path("/proc/self/statm").read_text().split()[1])
+            quarters.append(pages * os.sysconf("SC_PAGE_SIZE") / MIB)
+
     start = time.perf_counter()
     done = embed.run(
-        [case["fasta"]], model=Path(case["run"]), out=Path(case["out"]),
+        [case["fasta"]], model=Path(case["run"]), out=Path(case["out"]), watch=watch,
         options=embed.EmbedOptions(window=32768, threads=case["threads"], device="cpu"),
     )  # fmt: skip
-    seconds = time.perf_counter() - start
-    print(json.dumps({"bases": done["bases"], "regions": done["regions"], "mib": peak_mib(), "seconds": seconds}))
+    found = {"seconds": time.perf_counter() - start, "cpu": time.process_time(), "quarters": quarters}
+    print(json.dumps({"bases": done["bases"], "regions": done["regions"], "mib": peak_mib(), **found}))
 
 
 def main() -> None:
@@ -215,6 +230,8 @@ def main() -> None:
     parser.add_argument("--contigs", type=int, default=1, help="of `exact`: how many of the genome's")
     parser.add_argument("--most", type=int, default=None, help="of `exact`: bases of a contig, at most")
     parser.add_argument("--scale", type=float, default=1.0, help="of `ram`")
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES), help="of `ram`")
+    parser.add_argument("--set", action="append", default=[], help="of `ram`: a setting of the preset")
     parser.add_argument("--case", help=argparse.SUPPRESS)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
