@@ -62,7 +62,7 @@ $(VENV)/.build: constraints.txt | $(VENV)/bin/python
 	$(INSTALL) setuptools wheel
 	@touch $@
 
-$(VENV)/.core: pyproject.toml $(wildcard titans_seq/ops/native/*.[ch]) $(VENV)/.build
+$(VENV)/.core: pyproject.toml $(wildcard titans_seq/ops/native/*.[ch] titans_seq/genomics/*.c) $(VENV)/.build
 	$(INSTALL) --no-build-isolation --editable .
 	@touch $@
 

@@ -3,7 +3,11 @@
     python -m tests.benchmarks.ecoli --minutes 30            # on a quiet machine; the twin gets equal steps on top
     python -m tests.benchmarks.ecoli --minutes 30 --no-twin --set model.memory=moneta
     python -m tests.benchmarks.ecoli --minutes 30 --no-twin --genome scerevisiae_chrIV     # or spyogenes_m1gas
+    python -m tests.benchmarks.ecoli --twin-of runs/ecoli-small     # the twin of a run that is there, alone
     python -m tests.benchmarks.ecoli --steps 20 --quick      # does it run?
+
+The twin is trained from scratch on equal steps, without the neural memory and with the table (``--bare-twin``: without
+either), so what a run saves against it is the neural memory's own share (of both).
 
 Needs ``../shared/data/genomes``. Prints Markdown for LOG.md and writes ``tests/benchmarks/results/ecoli-DATE.json``.
 Runs go to ``runs/ecoli-*`` and are resumed if they are there and not finished.
@@ -23,6 +27,7 @@ from typing import Any
 
 from titans_seq.metrics import difference
 from titans_seq.tensor_files import load_tensors
+from titans_seq.training.report import read_report
 
 REPO = Path(__file__).resolve().parents[2]
 GENOMES = REPO.parent / "shared" / "data" / "genomes"
@@ -44,16 +49,16 @@ def main() -> None:
     settings = [f"budget={json.dumps(budget)}", *(QUICK if options.quick else []), *options.set]
     name = options.name or options.preset.removeprefix("dna-")
     short = options.genome.partition("_")[0]
-    run = REPO / "runs" / f"{short}-{name}"
-    report = train(run, options, settings)
+    run = options.twin_of or REPO / "runs" / f"{short}-{name}"
+    report = read_report(run) if options.twin_of else train(run, options, settings)
     twin = None
-    if not options.no_twin:
-        steps = f"budget={json.dumps({'steps': report['training']['steps']})}"
-        without = ["model.memory=none", "table.megabytes=0", "evaluation.markov_orders=[]"]
-        alone = [*settings[1:], steps, *without]
+    if options.twin_of or not options.no_twin:
+        steps = f"budget={json.dumps({'steps': options.steps or report['training']['steps']})}"
+        without = ["model.memory=none", "evaluation.markov_orders=[]", *["table.megabytes=0"] * options.bare_twin]
         twin_run = REPO / "runs" / f"{short}-{name}-twin"
-        twin = train(twin_run, options, alone)
+        twin = train(twin_run, options, [*settings[1:], steps, *without])
         report["twin"] = {"training": twin["training"], "against": against(run, twin_run)}
+        name += "-twin" if options.twin_of else ""
     lines = table(report, twin, bars=BARS if options.genome == ECOLI else {})
     print("\n".join(lines))
     record = {
@@ -78,7 +83,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--steps", type=int)
     parser.add_argument("--name", help="of the run and of the result; by default the preset's")
-    parser.add_argument("--no-twin", action="store_true")
+    twins = parser.add_mutually_exclusive_group()
+    twins.add_argument("--no-twin", action="store_true")
+    twins.add_argument("--twin-of", type=Path, metavar="RUN", help="train the twin of this run and nothing else")
+    parser.add_argument("--bare-twin", action="store_true", help="without the table too")
     parser.add_argument("--quick", action="store_true", help="score little, write no result")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     return parser.parse_args()
@@ -101,10 +109,15 @@ def train(run: Path, options: argparse.Namespace, settings: list[str]) -> dict[s
 
 
 def against(run: Path, twin: Path) -> dict[str, dict[str, float]]:
-    """What each arm saves against the twin, base by base, with its error over blocks."""
+    """What each arm saves against the twin's arm of that name, or its only one, base by base, with an error."""
     mine, other = (load_tensors(folder / "bits_per_base.safetensors") for folder in (run, twin))
-    (alone,) = other.values()
-    found = {name: difference(alone.float().numpy(), bits.float().numpy()) for name, bits in mine.items()}
+    only = next(iter(other.values())) if len(other) == 1 else None
+    pairs = {name: (other.get(name, only), bits) for name, bits in mine.items()}
+    found = {
+        name: difference(alone.float().numpy(), bits.float().numpy())
+        for name, (alone, bits) in pairs.items()
+        if alone is not None
+    }
     return {name: {"gain": mean.mean, "error": mean.error} for name, mean in found.items()}
 
 
@@ -114,13 +127,14 @@ def table(
     """Markdown: overall, rRNA, mobile elements, rest; then what the memory is worth."""
     sizes = report["evaluation"]["classes"]
     lines = ["| | all | rRNA | mobile | rest |", "|---|---|---|---|---|"]
-    rows = report["evaluation"]["rows"] + (twin["evaluation"]["rows"] if twin else [])
-    for row in rows:
+    rows = [("", row) for row in report["evaluation"]["rows"]]
+    rows += [("twin: ", row) for row in (twin["evaluation"]["rows"] if twin else [])]
+    for prefix, row in rows:
         rest = [name for name in row["classes"] if name not in ("rRNA", "repeat")]
         weight = sum(sizes[name] for name in rest)
         other = sum(row["classes"][name] * sizes[name] for name in rest) / weight if weight else float("nan")
         parts = [row["classes"].get(name, float("nan")) for name in ("rRNA", "repeat")]
-        lines.append(f"| {row['label']} | {row['all']:.4f} | {parts[0]:.3f} | {parts[1]:.3f} | {other:.4f} |")
+        lines.append(f"| {prefix}{row['label']} | {row['all']:.4f} | {parts[0]:.3f} | {parts[1]:.3f} | {other:.4f} |")
     lines += [f"| {name} | {a:.3f} | {b:.3f} | {c:.3f} | |" for name, (a, b, c) in bars.items()]
     training = report["training"]
     lines += [

@@ -31,6 +31,7 @@ class Behind:
         self._thread: Thread | None = None
         self._error: BaseException | None = None
         self._cancelled = False
+        self._ended = False
 
     def __enter__(self) -> Self:
         return self
@@ -38,8 +39,9 @@ class Behind:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._cancelled = True
-        self._stop()
+        if kind is not None or not self._ended:
+            self._cancelled = True
+            self._stop()
 
     def put(self, block: Block) -> None:
         """Hand over a block, which must not change from here on."""
@@ -54,6 +56,12 @@ class Behind:
             raise self._error
         self._work.put(block)
 
+    def end(self) -> None:
+        """Say that no further block comes; those that wait are dealt with, and then the thread ends by itself."""
+        if self._thread is not None and not self._ended:
+            self._work.put(None)
+        self._ended = True
+
     def join(self) -> None:
         """Wait until every block is dealt with."""
         self._stop()
@@ -61,8 +69,8 @@ class Behind:
             raise self._error
 
     def _stop(self) -> None:
+        self.end()
         if self._thread is not None:
-            self._work.put(None)
             self._thread.join()
             self._thread = None
 

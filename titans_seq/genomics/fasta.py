@@ -1,4 +1,4 @@
-"""FASTA bytes into a store: headers found and letters checked block by block, with numpy and bytes operations only.
+"""FASTA bytes into a store: headers found here, what stands between them scanned block by block.
 
 What is accepted: `>` lines (the name is the first word, in UTF-8), `;` comment lines, blank lines, spaces and tabs
 anywhere inside sequence lines, line ends of Unix, Windows and old Macintosh, upper and lower case, all IUPAC codes.
@@ -7,19 +7,20 @@ Every other byte is refused with its line and column, so no letter is ever dropp
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import accumulate
 from typing import Final
 
 import numpy as np
 
 from titans_seq.errors import InputFileError
 from titans_seq.genomics.alphabet import N_TOKEN, TOKEN_OF_BYTE
-from titans_seq.genomics.letters import Coded, code, coded_bytes, letter_room
+from titans_seq.genomics.scan_native import text_scanner
 from titans_seq.genomics.writer import Heading, StoreWriter
 
 LONGEST_HEADER: Final = 1 << 20
 _SPACE: Final = b"\n \t"
-_NEWLINE, _GREATER, _SEMICOLON = 10, 62, 59
+_NEWLINE, _GREATER = 10, 62
 _PROTEIN: Final = frozenset("EFILPQZJO*")
 
 
@@ -46,19 +47,13 @@ class _Parser:
     def __init__(self, writer: StoreWriter, path: str) -> None:
         self._writer = writer
         self._path = path
+        self._scan = text_scanner()
         self._held = b""
         self._line = 1
         self._column = 0
 
     def feed(self, block: bytes, *, last: bool) -> None:
         """Parse one block; an unfinished header or a lone carriage return at its end waits for the next."""
-        if not self._held:
-            if self._writer.has_contig and self._feed_bases(block):
-                return
-            if self._column == 0 and block[:1] == b">" and (cut := _end_of_only_header(block)):
-                self.feed(block[:cut], last=False)
-                self.feed(block[cut:], last=False)
-                return
         text = self._unix_lines(self._held + block if self._held else block, last=last)
         if not last:
             start = text.rfind(b"\n") + 1
@@ -71,36 +66,21 @@ class _Parser:
         if not text:
             return
         starts, ends, lines = self._headers(text)
-        begins = [0, *ends]
-        ends_of_pieces = [*starts, len(text)]
-        pieces = [text[a:b].replace(b"\n", b"") for a, b in zip(begins, ends_of_pieces, strict=True)]
-        if any(b" " in piece or b"\t" in piece for piece in pieces):
-            pieces = [piece.translate(None, _SPACE) for piece in pieces]
-        if pieces[0] and not self._writer.has_contig:
+        begins, ends_of_pieces = [0, *ends], [*starts, len(text)]
+        named = [text[start] == _GREATER for start in starts]
+        found = self._scan(text, begins, ends_of_pieces, list(accumulate(named, initial=0)))
+        if found.counts[0, 0] and not self._writer.has_contig:
             self._refuse_headless(text)
-        headings = []
-        cut = len(pieces[0])
-        for start, end, line, piece in zip(starts, ends, lines, pieces[1:], strict=True):
-            if text[start] == _GREATER:
-                headings.append(Heading(self._name(text[start + 1 : end], line), line, cut))
-            elif piece and not headings and not self._writer.has_contig:
-                self._refuse_headless(text)
-            cut += len(piece)
-        coded = coded_bytes(pieces[0] if len(pieces) == 1 else b"".join(pieces))
-        if coded.foreign:
+        headings = [
+            Heading(self._name(text[start + 1 : end], line), line)
+            for start, end, line, is_name in zip(starts, ends, lines, named, strict=True)
+            if is_name
+        ]
+        if found.foreign:
             self._refuse_foreign(text, begins, ends_of_pieces)
-        if coded.tokens.size or headings:
-            self._writer.write(coded, headings)
-        self._advance(text, newlines=text.count(b"\n"))
-
-    def _feed_bases(self, block: bytes) -> bool:
-        """The short way for what most blocks are: lines of one width that hold letters alone. False for the rest."""
-        coded = _even_lines(block)
-        if coded is None or coded.foreign:
-            return False
-        self._writer.write(coded, [])
-        self._advance(block, newlines=len(block) - coded.tokens.size)
-        return True
+        if found.tokens.size or headings:
+            self._writer.write(found, headings)
+        self._advance(text, newlines=found.newlines)
 
     def _advance(self, text: bytes, *, newlines: int) -> None:
         newline = text.rfind(b"\n")
@@ -118,13 +98,7 @@ class _Parser:
 
     def _headers(self, text: bytes) -> tuple[list[int], list[int], list[int]]:
         """Start, end (of the line) and line number of every header and comment in the block."""
-        if b">" not in text and b";" not in text:
-            return [], [], []
-        raw = np.frombuffer(text, dtype=np.uint8)
-        marks = np.flatnonzero((raw == _GREATER) | (raw == _SEMICOLON))
-        before = np.where(marks > 0, raw[marks - 1], _NEWLINE if self._column == 0 else 0)
-        marks = marks[before == _NEWLINE]
-        starts: list[int] = marks.tolist()
+        starts = sorted(place for mark in (b">", b";") for place in self._at_line_starts(text, mark))
         ends, lines = [], []
         line, seen = self._line, 0
         for start in starts:
@@ -134,6 +108,15 @@ class _Parser:
             ends.append(seen)
             lines.append(line)
         return starts, ends, lines
+
+    def _at_line_starts(self, text: bytes, mark: bytes) -> Iterator[int]:
+        if self._column == 0 and text.startswith(mark):
+            yield 0
+        place = text.find(mark, 1)
+        while place > 0:
+            if text[place - 1] == _NEWLINE:
+                yield place
+            place = text.find(mark, place + 1)
 
     def _name(self, header: bytes, line: int) -> str:
         words = header.split(None, 1)
@@ -185,38 +168,6 @@ class _Parser:
             found=f"{letter!r} in column {column}",
             hint=_advice(letter),
         )
-
-
-def _end_of_only_header(block: bytes) -> int:
-    """Where the letters begin in a block that opens with a header and has no other; else 0."""
-    cut = block.find(b"\n") + 1
-    return cut if 0 < cut < len(block) and block.find(b">", cut) < 0 else 0
-
-
-def _even_lines(block: bytes) -> Coded | None:
-    """The letters of a block whose lines are all as long as its second one, but the first and the last; else None.
-
-    What is cut out between the lines are newlines for certain; what stands in the lines is not looked at.
-    """
-    raw = np.frombuffer(block, dtype=np.uint8)
-    head = block.find(b"\n")
-    if head < 0:
-        return coded_bytes(block)
-    width = block.find(b"\n", head + 1) - head - 1
-    if width < 1:
-        return None
-    count = (raw.size - head - 1) // (width + 1)
-    end = head + 1 + count * (width + 1)
-    lines = raw[head + 1 : end].reshape(count, width + 1)
-    if not np.equal(lines[:, width], _NEWLINE).all():
-        return None
-    tail = raw[end : raw.size - block.endswith(b"\n")] if end < raw.size else raw[end:]
-    size = head + count * width + tail.size
-    room = letter_room(size)
-    room[:head] = raw[:head]
-    room[head : size - tail.size].reshape(count, width)[:] = lines[:, :width]
-    room[size - tail.size : size] = tail
-    return code(room, size)
 
 
 def _advice(letter: str) -> str:

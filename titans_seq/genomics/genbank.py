@@ -16,6 +16,7 @@ import numpy as np
 from titans_seq.errors import InputFileError
 from titans_seq.genomics.alphabet import N_TOKEN
 from titans_seq.genomics.letters import coded_bytes
+from titans_seq.genomics.scan import scan_letters
 from titans_seq.genomics.writer import Heading, StoreWriter
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def read_genbank(blocks: Iterable[bytes], writer: StoreWriter, *, path: str) -> 
         name = str(record.id)
         if record.annotations.get("molecule_type") == "protein":
             raise InputFileError(path, line, expected="DNA or RNA", found=f"protein record {name!r}")
-        headings = [Heading(name, line, 0)]
+        headings = [Heading(name, line)]
         for start in range(0, len(letters), _PIECE):
             # GenBank prints its sequence in lower case throughout: that is no soft mask.
             coded = coded_bytes(letters[start : start + _PIECE].upper())
@@ -54,7 +55,7 @@ def read_genbank(blocks: Iterable[bytes], writer: StoreWriter, *, path: str) -> 
                     expected="A, C, G, T, U or an IUPAC code",
                     found=f"{chr(letters[at])!r} at base {at + 1} of {name!r}",
                 )
-            writer.write(coded, headings)
+            writer.write(scan_letters(coded, [coded.tokens.size], [len(headings)]), headings)
             headings = []
 
 

@@ -60,11 +60,13 @@ class Source:
         self.size = None if self.from_stdin else check_readable(self.path)
         self._progress = progress
         self._hash = hashlib.sha256()
+        self._hashing = Behind(self._hash.update)
         self._read = 0
 
     @property
     def checksum(self) -> str:
-        """SHA-256 of the bytes of the file itself, as they are on disk; whole once :meth:`blocks` has ended."""
+        """SHA-256 of the bytes of the file itself, as they are on disk; waits for it once :meth:`blocks` has ended."""
+        self._hashing.join()
         return self._hash.hexdigest()
 
     def blocks(self) -> Iterator[bytes]:
@@ -125,20 +127,26 @@ class Source:
             raise InputFileError(self.path, expected="sequences", found="an empty gzip stream")
 
     def _raw(self) -> Iterator[bytes]:
-        with self._open() as stream, Behind(self._hash.update) as hashing:
-            while True:
-                try:
-                    data = stream.read(BLOCK)
-                except OSError as error:
-                    raise InputFileError(self.path, problem=f"cannot be read ({error.strerror})") from None
-                if not data:
-                    hashing.join()
-                    return
-                hashing.put(data)
-                self._read += len(data)
-                if self._progress is not None:
-                    self._progress(self._read, self.size)
+        """Blocks as they are on disk, one ahead, so that hashing has work while the last one is dealt with."""
+        with self._open() as stream, self._hashing as hashing:
+            data = self._read_block(stream)
+            while data:
+                ahead = self._read_block(stream)
                 yield data
+                data = ahead
+            hashing.end()
+
+    def _read_block(self, stream: BinaryIO) -> bytes:
+        try:
+            data = stream.read(BLOCK)
+        except OSError as error:
+            raise InputFileError(self.path, problem=f"cannot be read ({error.strerror})") from None
+        if data:
+            self._hashing.put(data)
+            self._read += len(data)
+            if self._progress is not None:
+                self._progress(self._read, self.size)
+        return data
 
     @contextmanager
     def _open(self) -> Iterator[BinaryIO]:

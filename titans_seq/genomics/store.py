@@ -143,7 +143,7 @@ def _build(source: Source, cache: Path) -> TokenStore:
             read(itertools.chain([head], blocks), writer, path=source.path)
             for _ in blocks:  # whatever the reader left unread belongs to the checksum
                 pass
-            writer.finish(source.checksum)
+            writer.finish(lambda: source.checksum)
         building.chmod(stores.stat().st_mode & 0o777)
         return _publish(building, _folder(cache, source.checksum), source.path)
     finally:

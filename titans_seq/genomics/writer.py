@@ -6,9 +6,8 @@ RAM is bounded by the block and, per contig, by its name and five numbers. The f
 
 from __future__ import annotations
 
-import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, NamedTuple, Self
@@ -17,9 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from titans_seq.errors import InputFileError
-from titans_seq.genomics.alphabet import N_TOKEN
-from titans_seq.genomics.behind import Behind
-from titans_seq.genomics.letters import Coded
+from titans_seq.genomics.scan import Scan
 
 INDEX: Final = "index.json"
 TOKENS: Final = "tokens.u8"
@@ -31,11 +28,10 @@ VERSION: Final = 1
 
 
 class Heading(NamedTuple):
-    """A contig that begins `cut` letters into the block; `line` is where its name stands in the file."""
+    """A contig that begins; `line` is where its name stands in the file."""
 
     name: str
     line: int
-    cut: int
 
 
 class StoreWriter:
@@ -53,7 +49,6 @@ class StoreWriter:
         self._folder = folder
         self._source = source
         self._tokens: BinaryIO = (folder / TOKENS).open("wb")
-        self._writing = Behind(self._tokens.write)
         self._n_runs = _RunFile(folder / N_RUNS)
         self._soft_runs = _RunFile(folder / SOFT_RUNS)
         self._lines: dict[str, int] = {}
@@ -67,7 +62,6 @@ class StoreWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._writing.__exit__(kind, error, trace)
         for handle in (self._tokens, self._n_runs, self._soft_runs):
             handle.close()
 
@@ -76,42 +70,31 @@ class StoreWriter:
         """Whether any contig has begun."""
         return bool(self._lines)
 
-    def write(self, coded: Coded, headings: Sequence[Heading]) -> None:
-        """Take in one block of letters, all of them checked; `headings` in ascending order.
+    def write(self, found: Scan, headings: Sequence[Heading]) -> None:
+        """Take in one block of letters, all of them checked.
+
+        Row 0 of its counts belongs to the contig that is open, each further row to one of `headings`.
 
         Raises
         ------
         InputFileError
             A contig name that occurred before, or a contig without a sequence.
         """
-        letters, tokens, others = coded.letters, coded.tokens, coded.others
         rows = self._open_rows(headings)
-        bounds = [0, *(heading.cut for heading in headings), tokens.size]
-        counts = np.zeros((len(bounds) - 1, 4), dtype=np.int64)
-        counts[:, 0] = np.diff(bounds)
-        counts[:, 2] = _counts_between(coded.c_or_g(), bounds) if headings else coded.count_c_or_g()
-        if others.size:
-            flags = np.equal(tokens, N_TOKEN)
-            counts[:, 1] = _counts_between(flags, bounds)
-            self._n_runs.add(flags, self._total)
-            self._letters += np.bincount(others & np.uint8(0xDF), minlength=256)
-        else:
-            self._n_runs.skip(self._total)
-        if letters.max(initial=0) >= ord("a"):
-            flags = np.greater_equal(letters, ord("a"))
-            counts[:, 3] = _counts_between(flags, bounds)
-            self._soft_runs.add(flags, self._total)
-        else:
-            self._soft_runs.skip(self._total)
+        counts = found.counts
         if rows.start < 0:  # nothing precedes the first heading of the file
             counts, rows = counts[1:], slice(0, rows.stop)
         self._counts[rows] += counts
         self._refuse_empty(rows.start, rows.stop - 1)
-        self._writing.put(tokens.data)
-        self._total += tokens.size
+        size = found.tokens.size
+        self._n_runs.add(found.n_edges, self._total, size)
+        self._soft_runs.add(found.soft_edges, self._total, size)
+        self._letters += found.letters
+        self._tokens.write(found.tokens.data)
+        self._total += size
 
-    def finish(self, checksum: str) -> None:
-        """Close the runs, write the contig table and the index.
+    def finish(self, checksum: Callable[[], str]) -> None:
+        """Close the runs, write the contig table and, as soon as the checksum is known, the index.
 
         Raises
         ------
@@ -127,13 +110,13 @@ class StoreWriter:
         table = np.empty((len(counts), len(COLUMNS)), dtype="<i8")
         table[:, 0] = np.cumsum(counts[:, 0]) - counts[:, 0]
         table[:, 1:] = counts
-        table.tofile(self._folder / CONTIGS)
+        (self._folder / CONTIGS).write_bytes(table.tobytes())
         seen = np.flatnonzero(self._letters)
         index = {
             "format": "titans-seq token store",
             "version": VERSION,
             "source": self._source,
-            "checksum": checksum,
+            "checksum": checksum(),
             "total": self._total,
             "n_runs": self._n_runs.count,
             "soft_runs": self._soft_runs.count,
@@ -141,7 +124,6 @@ class StoreWriter:
             "letters": {chr(code): int(self._letters[code]) for code in seen},
             "names": list(self._lines),
         }
-        self._writing.join()
         self._tokens.flush()
         (self._folder / INDEX).write_text(json.dumps(index), encoding="utf-8")
 
@@ -182,22 +164,15 @@ class _RunFile:
         self._at = 0
         self.count = 0
 
-    def skip(self, at: int) -> None:
-        """No flag is set from `at` to the next block; a run that is open ends there."""
-        if self._open is not None:
-            self._write(np.array([self._open, at]))
-            self._open = None
-
-    def add(self, flags: npt.NDArray[np.bool_], at: int) -> None:
-        """Take in `flags`, whose first entry stands at position `at`."""
-        self._at = at + flags.size
-        if flags.size == 0 or (self._open is None and not flags.any()):
+    def add(self, edges: npt.NDArray[np.int64], at: int, size: int) -> None:
+        """Take in a block of `size` positions from `at` on, with the places in it where a run begins or ends."""
+        self._at = at + size
+        if size == 0 or (self._open is None and not edges.size):
             return
-        edges = np.flatnonzero(flags[1:] != flags[:-1]) + (at + 1)
-        if bool(flags[0]) != (self._open is not None):
-            edges = np.concatenate([[at], edges])
+        edges = edges + at
         if self._open is not None:
-            edges = np.concatenate([[self._open], edges])
+            goes_on = edges.size > 0 and edges[0] == at
+            edges = np.concatenate([[self._open], edges[1:] if goes_on else np.concatenate([[at], edges])])
         self._open = int(edges[-1]) if edges.size % 2 else None
         self._write(edges[: edges.size - edges.size % 2])
 
@@ -215,13 +190,3 @@ class _RunFile:
     def _write(self, edges: npt.NDArray[np.int64]) -> None:
         self.count += edges.size // 2
         self._file.write(edges.astype("<i8").tobytes())
-
-
-def _counts_between(flags: npt.NDArray[np.bool_], bounds: Sequence[int]) -> npt.NDArray[np.int64]:
-    """How many flags are set between one bound and the next."""
-    if len(bounds) <= 4:
-        pairs = itertools.pairwise(bounds)
-        return np.array([np.count_nonzero(flags[start:end]) for start, end in pairs], dtype=np.int64)
-    sums = np.zeros(flags.size + 1, dtype=np.int64)
-    np.cumsum(flags, out=sums[1:])
-    return np.diff(sums[np.asarray(bounds)])
