@@ -78,11 +78,11 @@ def command(ctx: click.Context, **options: Any) -> None:
     series = take_series(ctx, options, of_genomes=_OF_GENOMES)
     inputs = options.pop("inputs")
     if series:
-        pipeline = import_module("titans_seq.pipelines.read_series")
+        pipeline = import_module("titans_seq.pipelines.embed_series")
         how = {name: options.pop(name) for name in ("window", "stride", "pool", "layer")}
         with Talk(quiet=quiet) as talk:
             job = pipeline.prepare(table=Path(inputs[0]), options=take_table(options), **options)
-            count, width = pipeline.embed(job, **how, watch=talk.watch)
+            count, width = pipeline.run(job, **how, watch=talk.watch)
         click.echo(f"{job.out}: {count:,} vectors of {width}, {job.rows:,} rows read")
         return
     pipeline = import_module("titans_seq.pipelines.embed")

@@ -74,10 +74,10 @@ def command(ctx: click.Context, **options: Any) -> None:
     drawn = series and options["model"] is None
     what = options.pop("what") or ("gradient" if drawn else "loss")
     if series:
-        pipeline = import_module("titans_seq.pipelines.read_series")
+        pipeline = import_module("titans_seq.pipelines.surprise_series")
         with Talk(quiet=quiet) as talk:
-            job = pipeline.prepare(table=Path(source), options=take_table(options), suffixes=pipeline.TABLES, **options)
-            known, rows = pipeline.surprise(job, what=what, watch=talk.watch)
+            job = pipeline.prepare(table=Path(source), options=take_table(options), **options)
+            known, rows = pipeline.run(job, what=what, watch=talk.watch)
         click.echo(f"{job.out}: {what} of {known:,} of {rows:,} rows")
         return
     pipeline = import_module("titans_seq.pipelines.surprise")

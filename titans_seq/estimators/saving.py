@@ -6,12 +6,14 @@ file also opens as a model of ``titans-seq train-dna``.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+import torch
 
 from titans_seq.config import TrainDnaConfig, dump_config, parse_config
 from titans_seq.errors import InputFileError
@@ -34,6 +36,15 @@ def save(embedder: TitansEmbedder, path: str | os.PathLike[str]) -> None:
     if embedder.domain_ == "dna":
         metadata["config"] = dump_config(embedder.config_)
     save_tensors(Path(path), embedder.task_.state_dict(), metadata=metadata)
+
+
+def fingerprint(embedder: TitansEmbedder) -> str:
+    """SHA-256, hexadecimal, of what `save` would write."""
+    digest = hashlib.sha256(json.dumps(_record(embedder), sort_keys=True).encode())
+    for name, value in sorted(embedder.task_.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def load(kind: type[E], path: str | os.PathLike[str]) -> E:

@@ -15,6 +15,7 @@ import json
 import logging
 import os
 import shutil
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from threading import Lock
@@ -31,6 +32,9 @@ from titans_seq.tensor_files import load_tensors, read_metadata, save_tensors
 _log = logging.getLogger(__name__)
 
 Floats = npt.NDArray[np.float32]
+
+NOTE_SECONDS = 1.0
+"""Between two notes of `WorkFolder.finish_soon`: each waits for the disk."""
 
 
 class WorkFolder:
@@ -62,6 +66,8 @@ class WorkFolder:
         except OSError as error:
             raise write_error(out, error) from None
         self._lock = Lock()
+        self._ended: list[int] = []
+        self._noted = time.monotonic()
 
     def _begin(self, job: dict[str, Any]) -> None:
         """Keep what is there if it belongs to this job, else start afresh."""
@@ -86,36 +92,52 @@ class WorkFolder:
         os.truncate(path, len(whole[0]) + len(whole[1]))
         return {int(line) for line in whole[0].split()}
 
-    def put(self, slot: int, region: int, vector: Floats) -> None:
-        """Write the vector of a region."""
+    def put(self, slot: int, region: int, vectors: Floats) -> None:
+        """Write the vector of a region, or those of it and the regions behind it."""
         _, regions, width = self.shape
         try:
-            os.pwrite(self._vectors, vector.tobytes(), 4 * width * (slot * regions + region))
+            _write_at(self._vectors, vectors.astype(np.float32, copy=False).tobytes(),
+                      4 * width * (slot * regions + region))  # fmt: skip
         except OSError as error:
             raise write_error(self.path, error) from None
 
     def rows(self, slot: int, start: int, stop: int) -> Floats:
         """Vectors of some regions, (stop - start, d_model)."""
         _, regions, width = self.shape
-        raw = os.pread(self._vectors, 4 * width * (stop - start), 4 * width * (slot * regions + start))
+        raw = _read_at(self._vectors, 4 * width * (stop - start), 4 * width * (slot * regions + start))
         return np.frombuffer(raw, dtype=np.float32).reshape(stop - start, width)
 
-    def finish(self, unit: int) -> None:
-        """Note a unit as done."""
+    def finish(self, *units: int) -> None:
+        """Note units as done, and those of `finish_soon`."""
+        with self._lock:
+            ended, self._ended = [*self._ended, *units], []
+        if not ended:
+            return
         try:
             os.fsync(self._vectors)
             with self._lock, (self.path / "done").open("a") as file:
-                file.write(f"{unit}\n")
+                file.write("".join(f"{unit}\n" for unit in ended))
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
             raise write_error(self.path, error) from None
-        self.done.add(unit)
-        self._checkpoint(unit).unlink(missing_ok=True)
+        self._noted = time.monotonic()
+        self.done.update(ended)
+        for unit in units:
+            self._checkpoint(unit).unlink(missing_ok=True)
+
+    def finish_soon(self, unit: int) -> None:
+        """Note a small unit, one without checkpoints, as done, together with those that end within a second."""
+        self._ended.append(unit)
+        if time.monotonic() - self._noted >= NOTE_SECONDS:
+            self.finish()
 
     def save(self, unit: int, tensors: Mapping[str, Tensor], cursor: Mapping[str, Any]) -> None:
         """Note where a unit stands."""
-        os.fsync(self._vectors)
+        try:
+            os.fsync(self._vectors)
+        except OSError as error:
+            raise write_error(self.path, error) from None
         save_tensors(self._checkpoint(unit), tensors, metadata={"cursor": json.dumps(cursor)})
 
     def load(self, unit: int) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
@@ -139,3 +161,20 @@ class WorkFolder:
 
     def _checkpoint(self, unit: int) -> Path:
         return self.path / f"unit-{unit}.safetensors"
+
+
+def _write_at(file: int, raw: bytes, at: int) -> None:
+    """Write all of it: the system may take less at once, as where a disk is nearly full."""
+    view = memoryview(raw)
+    while view:
+        written = os.pwrite(file, view, at)
+        view, at = view[written:], at + written
+
+
+def _read_at(file: int, size: int, at: int) -> bytes:
+    """Read all of it: one call gives at most 2 GiB."""
+    parts = []
+    while part := os.pread(file, min(size, 1 << 30), at):
+        parts.append(part)
+        size, at = size - len(part), at + len(part)
+    return b"".join(parts)

@@ -33,7 +33,7 @@ def stamp_column(ticks: NDArray[np.int64], clock: Clock) -> pl.Series:
 def score_rows(columns: Columns, ticks: NDArray[np.int64], clock: Clock, *, time_name: str) -> pl.DataFrame:
     """Put columns and stamps together; NaN becomes an empty cell."""
     frame = pl.DataFrame({time_name: stamp_column(ticks, clock), **columns})
-    return frame.with_columns(pl.col(pl.Float64).fill_nan(None))
+    return frame.with_columns(pl.col(pl.Float32, pl.Float64).fill_nan(None))
 
 
 def write_rows(path: Path, frame: pl.DataFrame) -> None:

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 
-from pipelines import read_series as pipeline
+from pipelines import embed_series, surprise_series
 from titans_seq.cli import main
 from titans_seq.cli.group import group
 from titans_seq.timeseries import TableOptions
@@ -37,18 +37,17 @@ def write_table(path: Path, lengths: dict[str, int], *, without: Sequence[int] =
     return path
 
 
-def prepared(table: Path, out: Path, **options: object) -> pipeline.SeriesJob:
-    named = TableOptions(id_col="meter", time_col="stamp", target_cols=("kwh",))
-    return pipeline.prepare(table=table, out=out, options=named, device="cpu", **options)
+NAMED = TableOptions(id_col="meter", time_col="stamp", target_cols=("kwh",))
 
 
 def vectors(table: Path, out: Path, **options: object) -> pl.DataFrame:
-    pipeline.embed(prepared(table, out), **options)
+    embed_series.run(embed_series.prepare(table=table, out=out, options=NAMED, device="cpu"), **options)
     return pl.read_parquet(out)
 
 
 def scores(table: Path, out: Path, what: str, **options: object) -> pl.DataFrame:
-    pipeline.surprise(prepared(table, out, suffixes=pipeline.TABLES, **options), what=what)
+    job = surprise_series.prepare(table=table, out=out, options=NAMED, device="cpu", **options)
+    surprise_series.run(job, what=what)
     return pl.read_csv(out)
 
 
