@@ -30,6 +30,7 @@ from titans_seq.streaming.regions import RegionsModel, open_regions_model
 from titans_seq.tasks.features import contig_features
 from titans_seq.tasks.gene_calls import GeneCaller
 from titans_seq.tasks.self_training import adapt_to_genome
+from titans_seq.tasks.spliced_calls import SplicedCaller
 from titans_seq.training.runtime import choose_runtime
 
 _log = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ class AnnotateJob:
 
     genome: Genome
     model: RegionsModel
-    caller: GeneCaller | None
+    caller: GeneCaller | SplicedCaller | None
     out: Path
     classes: tuple[str, ...]
     strand: str
@@ -110,6 +111,8 @@ def prepare(
         starts = opened.config.labels.start_codons or None
         code = genetic_code(table, starts=starts) if table is not None else caller.code
         caller = replace(caller, code=code, min_length=min_length or caller.min_length)
+        if adapt and not isinstance(caller, GeneCaller):
+            raise ConfigError(f"{model}: its genes have introns, so there is nothing that --adapt could fit")
     elif table is not None or min_length is not None or adapt:
         raise ConfigError(f"{model}: this model calls no genes, so --table, --min-length and --adapt mean nothing")
     read = open_genome(genome)
@@ -135,7 +138,7 @@ def run(job: AnnotateJob, *, watch: Watch = lambda stage, done, total, note: Non
         return {f"bins of {job.classes[0]}": bins}
     caller = job.caller
     contigs = read_contigs(model, genome, state=state, watch=watch)
-    if caller is not None and job.adapt:
+    if isinstance(caller, GeneCaller) and job.adapt:
         kept = list(contigs)
         caller = adapt_to_genome(caller, [(tokens, scores) for _, tokens, scores in kept], rounds=job.adapt)
         contigs = iter(kept)

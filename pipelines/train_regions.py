@@ -70,7 +70,7 @@ def run(job: RegionsJob, *, watch: Watch = lambda stage, done, total, note: None
         arms[arm], scores = score_arm(job, task, caller, arm, watch=watch)
         first = first or scores
     report = build_report(
-        job, task=task, progress=progress, runtime=runtime, arms=arms, **baselines(job, decode=caller is not None)
+        job, task=task, progress=progress, runtime=runtime, arms=arms, **baselines(job, decode=job.decode == "orf")
     )
     write_report(job, report, task=task, arms=arms, scores=first, caller=caller)
     _log.info("report: %s", job.out / "report.html")

@@ -16,7 +16,7 @@ import click
 @click.option("--classes", metavar="A,B,C", help="Feature types, the most important first; intron is derived.")
 @click.option("--frames", metavar="A", help="The class whose codon positions are learned; '' for none.")
 @click.option("--table", type=int, help="NCBI translation table: start and stop codons.")
-@click.option("--decode", type=click.Choice(["auto", "orf", "none"]), help="Put genes without introns together.")
+@click.option("--decode", type=click.Choice(["auto", "orf", "spliced", "none"]), help="Put genes together.")
 @click.option("--split", type=click.Choice(["contig", "region", "file"]), help="What is held out.")
 @click.option("--valid-contigs", metavar="A,B", help="Hold these contigs out whole.")
 @click.option("--valid-fraction", type=float, help="Hold out this share of the bases.")
@@ -39,7 +39,7 @@ def command(ctx: click.Context, files: tuple[str, ...], preset: str, out: Path |
     \b
     titans-seq train-regions ecoli.fa.gz ecoli.gff3.gz --minutes 10
     titans-seq train-regions chloroplast.gb --classes CDS,tRNA,rRNA --decode none
-    titans-seq train-regions yeast.fa yeast.gtf --classes CDS --table 1 --split contig --valid-contigs chrXVI
+    titans-seq train-regions worm.fa worm.gff3 --classes CDS,intron --table 1 --split contig --valid-contigs V
     """
     from importlib import import_module
 

@@ -30,10 +30,12 @@ class LabelsSection(Section):
     translation_table
         NCBI number, for start and stop codons.
     start_codons
-        Codons at which a gene may begin; an empty list takes ATG, GTG and TTG as far as the table has them.
+        Codons at which a gene may begin; an empty list takes ATG, GTG and TTG as far as the table has them, and ATG
+        alone for genes with introns.
     decode
-        Join bases to genes: ``orf`` for genes without introns, ``none`` to leave it at labels; ``auto`` takes ``orf``
-        where a class has frames and hardly any of its features is spliced.
+        Join bases to genes: ``orf`` for genes without introns, ``spliced`` for genes with them (``intron`` must be
+        among the classes), ``none`` to leave it at labels. ``auto``, where a class has frames, takes ``orf`` if hardly
+        any of its features is spliced, and else ``spliced`` if it can.
     balance
         How much more a base of a rare state counts in training: of K states, one of the share f < 1 / K counts
         ``(1 / (K f))^balance`` times, 0 counts all alike. Probabilities stay what they are; see
@@ -44,7 +46,7 @@ class LabelsSection(Section):
     frames: tuple[str, ...] = ("CDS",)
     translation_table: Positive = 11
     start_codons: tuple[str, ...] = ()
-    decode: Literal["auto", "orf", "none"] = "auto"
+    decode: Literal["auto", "orf", "spliced", "none"] = "auto"
     balance: Fraction = 0.5
 
     @model_validator(mode="after")

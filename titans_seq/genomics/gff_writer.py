@@ -25,7 +25,8 @@ class Prediction:
     contig, start, end, strand
         Where it is; strand +1, -1 or 0.
     kind
-        ``CDS`` is written as a gene with a CDS in it; anything else as one row of that type.
+        ``CDS`` is written as a gene with a CDS in it, and with parts as a gene, an mRNA and a row of one CDS for each
+        part; anything else as one row of that type.
     score
         Between 0 and 1.
     open_left, open_right
@@ -35,6 +36,8 @@ class Prediction:
     number
         Among the features of its contig, from 1; see `numbered`. It and the contig are its name, which is then the same
         in a file of the whole genome and in one of a part.
+    parts, phases
+        Of a gene with introns: start and end of each coding part, in order, and its phase.
     """
 
     contig: str
@@ -47,6 +50,8 @@ class Prediction:
     open_right: bool = False
     notes: Mapping[str, str] = field(default_factory=dict)
     number: int = 0
+    parts: tuple[tuple[int, int], ...] = ()
+    phases: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 <= self.start < self.end or self.strand not in _SIGNS:
@@ -101,14 +106,15 @@ def gff3_text(predictions: Iterable[Prediction], lengths: Mapping[str, int], *, 
 
 
 def bed_text(predictions: Sequence[Prediction]) -> str:
-    """BED6: score is 1000 times the probability; the name is the type and the number within the contig."""
+    """BED6, a row for each part of a gene: score is 1000 times the probability; the name is type and number."""
     by_contig: dict[str, list[Prediction]] = {}
     for p in predictions:
         by_contig.setdefault(p.contig, []).append(p)
     return "".join(
-        f"{p.contig}\t{p.start}\t{p.end}\t{p.kind}_{p.number}\t{round(1000 * p.score)}\t{_SIGNS[p.strand]}\n"
+        f"{p.contig}\t{start}\t{end}\t{p.kind}_{p.number}\t{round(1000 * p.score)}\t{_SIGNS[p.strand]}\n"
         for contig in sorted(by_contig)
         for p in numbered(by_contig[contig])
+        for start, end in p.parts or ((p.start, p.end),)
     )
 
 
@@ -123,6 +129,19 @@ def _rows(prediction: Prediction, source: str, table: int) -> list[str]:
         return [_row(prediction, prediction.kind, ".", source, {"ID": name, **notes})]
     gene = f"gene_{number}"
     partial = {key: value for key, value in notes.items() if key in ("partial", "open")}
+    if prediction.parts:
+        mrna = f"mRNA_{number}"
+        return [
+            _row(prediction, "gene", ".", source, {"ID": gene, **partial}),
+            _row(prediction, "mRNA", ".", source, {"ID": mrna, "Parent": gene, **partial}),
+            *(
+                _row(
+                    replace(prediction, start=start, end=end), "CDS", str(phase), source,
+                    {"ID": name, "Parent": mrna, **notes, "transl_table": str(table)},
+                )
+                for (start, end), phase in zip(prediction.parts, prediction.phases, strict=True)
+            ),
+        ]  # fmt: skip
     return [
         _row(prediction, "gene", ".", source, {"ID": gene, **partial}),
         _row(

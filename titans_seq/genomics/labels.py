@@ -37,6 +37,7 @@ IGNORED: Final = -1
 NONE: Final = "none"
 INTRON: Final = "intron"
 _CODING: Final = ("CDS", "exon")
+_STOP: Final = "stop_codon"
 _PSEUDO: Final = ("pseudogene", "pseudogenic_transcript")
 
 
@@ -226,11 +227,18 @@ def transcripts(features: Features, kind: str) -> list[Transcript]:
     """Features of a type on one contig, their parts put together.
 
     Rows are parts of one feature when they share a GFF3 ``ID`` (or, for exons and where no ID is shared, a
-    ``Parent``), a GTF ``transcript_id``, or, in GenBank, one entry.
+    ``Parent``), a GTF ``transcript_id``, or, in GenBank, one entry. The CDS of a GTF ends in front of its stop codon,
+    that of GFF3 and GenBank behind it: a GTF's rows ``stop_codon`` are joined to the CDS of their transcript.
     """
     here = features.select([kind])
     if not len(here):
         return []
+    if kind == "CDS" and "transcript_id" in here.attributes(0):
+        with_cds = {name for row in range(len(here)) for name in here.attributes(row).get("transcript_id", ())}
+        here = features.select([kind, _STOP])
+        kept = [here.type[n] == kind or not with_cds.isdisjoint(here.attributes(n).get("transcript_id", ()))
+                for n in range(len(here))]  # fmt: skip
+        here = here.take(np.flatnonzero(kept))
     attributes = [here.attributes(row) for row in range(len(here))]
     ids = [found.get("ID", [""])[0] for found in attributes]
     shared = len({name for name in ids if name}) < sum(1 for name in ids if name)
@@ -262,13 +270,16 @@ def introns(features: Features) -> list[Transcript]:
 
 def _joined(here: Features, rows: Sequence[int], pseudo: bool) -> Transcript:
     order = sorted(rows, key=lambda row: (int(here.start[row]), int(here.end[row])))
-    return Transcript(
-        rows[0],
-        int(here.strand[rows[0]]),
-        tuple((int(here.start[row]), int(here.end[row])) for row in order),
-        tuple(int(here.phase[row]) for row in order),
-        pseudo,
-    )
+    parts = [(int(here.start[row]), int(here.end[row])) for row in order]
+    phases = [int(here.phase[row]) for row in order]
+    strand = int(here.strand[rows[0]])
+    if (here.type[rows] == _STOP).any():
+        for number in range(len(parts) - 1, 0, -1):  # only what touches is one part: a stop may be broken by an intron
+            (start, end), (other, behind) = parts[number - 1 : number + 1]
+            if other <= end:
+                parts[number - 1 : number + 1] = [(start, max(end, behind))]
+                del phases[number if strand >= 0 else number - 1]
+    return Transcript(rows[0], strand, tuple(parts), tuple(phases), pseudo)
 
 
 def _is_pseudo(attributes: dict[str, list[str]]) -> bool:

@@ -17,6 +17,9 @@ import numpy.typing as npt
 Interval = tuple[int, int, int]
 """Start, end (0-based half-open on the forward strand) and strand (+1, -1) of a gene."""
 
+Parts = tuple[tuple[int, ...], ...]
+"""The coding parts of a gene, each a tuple that says where it is."""
+
 Labels = npt.NDArray[np.int8]
 
 
@@ -75,6 +78,28 @@ def compare_genes(
         _share(stop_of(gene) in right for gene in found),
         _share(gene in whole for gene in wanted),
     )
+
+
+def compare_parts(predicted: Sequence[Parts], annotated: Sequence[Parts]) -> dict[str, Any]:
+    """Compare genes with introns part by part: a coding part is right when both of its ends are, a gene when all are.
+
+    Isoforms count with every part that they do not share, and as genes of their own; they are found less often for it.
+
+    Example: annotated 0..9, 20..30 of one gene, predicted 0..9, 21..30: parts have recall and precision 1/2, genes 0.
+    """
+    found, wanted = ({part for gene in genes for part in gene} for genes in (predicted, annotated))
+    whole, known = set(predicted), set(annotated)
+    hit, right = len(found & wanted), len(whole & known)
+    return {
+        "annotated": len(wanted),
+        "predicted": len(found),
+        "recall": hit / len(wanted) if wanted else None,
+        "precision": hit / len(found) if found else None,
+        "f1": 2 * hit / (len(found) + len(wanted)) if found or wanted else None,
+        "genes": len(known),
+        "genes_predicted": len(whole),
+        "genes_exact": right / len(known) if known else None,
+    }
 
 
 def stop_of(gene: Interval) -> tuple[int, int]:

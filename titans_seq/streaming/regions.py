@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -15,10 +16,12 @@ from titans_seq.genomics.codon_scores import CodonScores
 from titans_seq.genomics.gene_weights import GeneWeights
 from titans_seq.genomics.labels import LabelScheme
 from titans_seq.genomics.open_frames import genetic_code
+from titans_seq.genomics.splice_sites import SpliceSites
 from titans_seq.streaming.model import model_file
 from titans_seq.tasks.base_labels import BaseLabels
 from titans_seq.tasks.build_regions import build_base_labels
 from titans_seq.tasks.gene_calls import GeneCaller
+from titans_seq.tasks.spliced_calls import SplicedCaller
 from titans_seq.tensor_files import load_tensors, load_weights, read_metadata
 
 
@@ -39,7 +42,7 @@ class RegionsModel:
     """
 
     task: BaseLabels
-    caller: GeneCaller | None
+    caller: GeneCaller | SplicedCaller | None
     config: TrainRegionsConfig
     path: Path
 
@@ -70,8 +73,10 @@ def open_regions_model(path: Path, *, device: torch.device | str = "cpu") -> Reg
     tensors = load_tensors(file)
     load_weights(task, _under(tensors, "task/"), where=file)
     record = json.loads(words.get("decoder", "null"))
-    caller = None
-    if record is not None:
+    caller: GeneCaller | SplicedCaller | None = None
+    if record is not None and record.get("kind") == "spliced":
+        caller = _spliced(record, config, file)
+    elif record is not None:
         tables = {name: value.numpy() for name, value in _under(tensors, "codons/").items()}
         try:
             weights, codons = GeneWeights.from_json(record), CodonScores(**tables)
@@ -87,6 +92,24 @@ def open_regions_model(path: Path, *, device: torch.device | str = "cpu") -> Reg
             config.decoder.max_overlap,
         )
     return RegionsModel(task=task.to(device).eval(), caller=caller, config=config, path=file)
+
+
+def _spliced(record: dict[str, Any], config: TrainRegionsConfig, file: Path) -> SplicedCaller:
+    settings = config.labels
+    try:
+        sites = SpliceSites.from_json(record["sites"])
+        evidence, cost = float(record["evidence"]), float(record["cost"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputFileError(file, problem=f"its decoder cannot be read ({error})", hint="train again") from None
+    return SplicedCaller(
+        LabelScheme(settings.classes, settings.frames),
+        genetic_code(settings.translation_table, starts=settings.start_codons or None),
+        settings.start_codons or ("ATG",),
+        sites,
+        evidence,
+        cost,
+        config.decoder.min_length,
+    )
 
 
 def _under(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

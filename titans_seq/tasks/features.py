@@ -12,6 +12,7 @@ from titans_seq.genomics.gene_decoder import Gene
 from titans_seq.genomics.gff_writer import Prediction, numbered
 from titans_seq.genomics.labels import LabelScheme
 from titans_seq.tasks.gene_calls import ContigScores, GeneCaller, runs_of_class
+from titans_seq.tasks.spliced_calls import PlacedGene, SplicedCaller
 
 
 def contig_features(
@@ -21,15 +22,29 @@ def contig_features(
     *,
     scheme: LabelScheme,
     classes: Sequence[str],
-    caller: GeneCaller | None,
+    caller: GeneCaller | SplicedCaller | None,
 ) -> list[Prediction]:
     """Features of ``classes`` of the contig ``name``; without a caller, genes are runs of bases as well."""
     found: list[Prediction] = []
     for kind in classes:
+        if isinstance(caller, SplicedCaller) and kind == scheme.framed:
+            found += [_spliced(name, kind, gene) for gene in caller.genes(tokens, scores)]
+            continue
         decoded = caller is not None and kind == scheme.framed
-        genes = caller.genes(tokens, scores) if caller and decoded else runs_of_class(scores, scheme, kind)
+        genes = (
+            caller.genes(tokens, scores)
+            if isinstance(caller, GeneCaller) and decoded
+            else runs_of_class(scores, scheme, kind)
+        )
         found += [_prediction(name, kind, gene, decoded=decoded) for gene in genes]
     return numbered(found)
+
+
+def _spliced(name: str, kind: str, gene: PlacedGene) -> Prediction:
+    return Prediction(
+        name, gene.parts[0][0], gene.parts[-1][1], gene.strand, kind, min(gene.probability, 1.0), gene.open_left,
+        gene.open_right, parts=gene.parts, phases=gene.phases,
+    )  # fmt: skip
 
 
 def _prediction(name: str, kind: str, gene: Gene, *, decoded: bool) -> Prediction:

@@ -22,16 +22,19 @@ from titans_seq.metrics.genes import (
     class_scores,
     coding_track,
     compare_genes,
+    compare_parts,
     confusion,
 )
 from titans_seq.tasks.base_labels import BaseLabels
 from titans_seq.tasks.gene_calls import ContigScores, GeneCaller, strand_genes
 from titans_seq.tasks.label_scan import Arm, read_ahead, scan
+from titans_seq.tasks.spliced_calls import AnnotatedStretch, PlacedGene, SplicedCaller, fit_sites, parts_of
 from titans_seq.training.regions_job import ContigGenes, RegionsJob
 
 _log = logging.getLogger(__name__)
 
 Watch = Callable[[str, float, float, str], None]
+Caller = GeneCaller | SplicedCaller
 FEWEST = 20
 """Genes below which the decoder's weights are not fitted."""
 
@@ -47,7 +50,9 @@ class ArmScores:
     pairs
         Confusion of classes, truth by row.
     genes
-        The decoder's genes against the annotated ones; None where nothing is decoded.
+        The genes of the decoder for genes without introns against the annotated ones; None where it is not used.
+    exons
+        The coding parts of the decoder for genes with introns, likewise; see `titans_seq.metrics.genes.compare_parts`.
     coding
         Agreement of the decoded genes with the annotation base by base, both strands.
     seconds
@@ -57,6 +62,7 @@ class ArmScores:
     classes: list[dict[str, Any]]
     pairs: NDArray[np.int64]
     genes: GeneScores | None = None
+    exons: dict[str, Any] | None = None
     coding: dict[str, float | None] = field(default_factory=dict)
     seconds: float = 0.0
 
@@ -66,6 +72,7 @@ class ArmScores:
             "classes": self.classes,
             "confusion": self.pairs.tolist(),
             "genes": None if self.genes is None else self.genes.to_json(),
+            "exons": self.exons,
             "coding": self.coding,
             "seconds": round(self.seconds, 1),
         }
@@ -100,7 +107,42 @@ def score_stretch(
     return ContigScores.gather(blocks, length=len(stretch), n_states=task.n_states)
 
 
-def fit_caller(job: RegionsJob, task: BaseLabels, *, watch: Watch) -> GeneCaller:
+def fit_caller(job: RegionsJob, task: BaseLabels, *, watch: Watch) -> Caller:
+    """Learn the decoder that the job asks for."""
+    return fit_spliced(job, task, watch=watch) if job.decode == "spliced" else fit_frames(job, task, watch=watch)
+
+
+def fit_spliced(job: RegionsJob, task: BaseLabels, *, watch: Watch) -> SplicedCaller:
+    """Count splice sites on all that is not held out, and choose the decoder's two numbers on the part kept for it.
+
+    Raises
+    ------
+    RangeError
+        Too few annotated genes.
+    """
+    stretches = tuple(dict.fromkeys((*job.parts.train, *job.parts.fit)))
+    counted = [(tokens_of(job, s), spliced_inside(job.genes[s.contig].spliced, s)) for s in stretches]
+    count = sum(len(genes) for _, genes in counted)
+    if count < FEWEST:
+        raise RangeError(f"expected {FEWEST} annotated genes or more to learn from, found {count}; give decode=none")
+    starts = job.config.labels.start_codons or ("ATG",)
+    caller = SplicedCaller(
+        job.scheme, job.code, starts, fit_sites(counted, starts=starts), min_length=job.config.decoder.min_length
+    )
+    known = [
+        AnnotatedStretch(
+            tokens_of(job, stretch),
+            score_stretch(task, job.genome, stretch, length=job.config.blocks.length, arm="reset", watch=watch),
+            spliced_inside(job.genes[stretch.contig].spliced, stretch),
+        )
+        for stretch in job.parts.fit
+    ]
+    caller = caller.fitted(known)
+    _log.info("decoder: splice sites of %d genes, evidence %.1f, cost %.1f", count, caller.evidence, caller.cost)
+    return caller
+
+
+def fit_frames(job: RegionsJob, task: BaseLabels, *, watch: Watch) -> GeneCaller:
     """Count the plain scorer's tables on the training part, and learn the decoder's weights.
 
     The weights come from the part kept for it and from the end of each training stretch, `decoder.train_bases` in all:
@@ -169,7 +211,7 @@ def _ends_of(stretches: Sequence[Stretch], bases: int) -> tuple[Stretch, ...]:
 
 
 def score_arm(
-    job: RegionsJob, task: BaseLabels, caller: GeneCaller | None, arm: Arm, *, watch: Watch
+    job: RegionsJob, task: BaseLabels, caller: Caller | None, arm: Arm, *, watch: Watch
 ) -> tuple[ArmScores, list[ContigScores]]:
     """Score the held-out part in one arm."""
     began = time.monotonic()
@@ -184,7 +226,12 @@ def score_arm(
     truth = np.concatenate([class_truth(job, stretch).ravel() for stretch in job.parts.valid])
     found = np.concatenate([class_found(part, job).ravel() for part in scores])
     result = ArmScores(class_scores(truth, found, names), confusion(truth[truth >= 0], found[truth >= 0], len(names)))
-    if caller is not None:
+    if isinstance(caller, SplicedCaller):
+        placed = [
+            caller.genes(tokens_of(job, stretch), part) for stretch, part in zip(job.parts.valid, scores, strict=True)
+        ]
+        result.exons = exon_table(job, placed)
+    elif caller is not None:
         called = [
             caller.genes(job.genome.tokens(s.contig, s.start, s.end), part)
             for s, part in zip(job.parts.valid, scores, strict=True)
@@ -194,6 +241,27 @@ def score_arm(
         )
     result.seconds = time.monotonic() - began
     return result, scores
+
+
+def exon_table(job: RegionsJob, called: Sequence[Sequence[PlacedGene]]) -> dict[str, Any]:
+    """Coding parts and whole genes called on the held-out stretches against those annotated whole inside them."""
+    found, wanted = [], []
+    for number, (stretch, genes) in enumerate(zip(job.parts.valid, called, strict=True)):
+        known = spliced_inside(job.genes[stretch.contig].spliced, stretch)
+        found += [tuple((number, *part) for part in gene.coding_parts) for gene in genes]
+        wanted += [tuple((number, *part) for part in parts_of([gene])) for gene in known]
+    return compare_parts(found, wanted)
+
+
+def spliced_inside(
+    genes: Iterable[tuple[int, tuple[tuple[int, int], ...]]], stretch: Stretch
+) -> list[tuple[int, tuple[tuple[int, int], ...]]]:
+    """The genes that lie whole in a stretch, in its coordinates."""
+    return [
+        (strand, tuple((start - stretch.start, end - stretch.start) for start, end in parts))
+        for strand, parts in genes
+        if stretch.start <= parts[0][0] and parts[-1][1] <= stretch.end
+    ]
 
 
 def gene_table(

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from titans_seq.errors import ConfigError, InputFileError, StateMismatchError
 from titans_seq.genomics import Features, Genome, check_names, open_genome, open_genomes
 from titans_seq.genomics.bed_features import read_labels
 from titans_seq.genomics.labels import (
+    INTRON,
     LabelCounts,
     LabelScheme,
     LabelTracks,
@@ -49,10 +50,13 @@ class ContigGenes:
         In one piece, with a stop, not marked as a pseudogene, of whole codons: they should be found.
     others
         Every other row of the class: a prediction there is not wrong.
+    spliced
+        All genes that are not pseudogenes, with introns or without: strand and coding parts.
     """
 
     whole: tuple[Interval, ...]
     others: tuple[Interval, ...]
+    spliced: tuple[tuple[int, tuple[tuple[int, int], ...]], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ class RegionsJob:
     parts
         What is trained on, what the decoder is fitted on, what is held out.
     decode
-        Whether genes are put together.
+        How genes are put together; None where they are not.
     out, inputs, resume
         As in `DnaJob`.
     start
@@ -82,7 +86,7 @@ class RegionsJob:
     tracks: dict[str, LabelTracks]
     genes: dict[str, ContigGenes]
     parts: Parts
-    decode: bool
+    decode: Literal["orf", "spliced"] | None
     out: Path
     inputs: dict[str, Any]
     resume: bool
@@ -192,10 +196,21 @@ def _open(
     if missing:
         _log.info("%d contigs without a feature are left out, such as %s", len(missing), missing[0])
     parts = hold_out(genome, list(tracks), config.split, files=numbers)
-    decode = settings.decode == "orf" or (settings.decode == "auto" and spliced <= SPLICED_LIMIT * total)
-    decode = decode and scheme.framed is not None
+    decode = _decoding(settings.decode, scheme, spliced=spliced > SPLICED_LIMIT * total)
     inputs = {**inputs, "checksum": genome.checksum}
     return RegionsJob(config, genome, scheme, code, tracks, genes, parts, decode, out, inputs, resume, start)
+
+
+def _decoding(asked: str, scheme: LabelScheme, *, spliced: bool) -> Literal["orf", "spliced"] | None:
+    """How genes are put together, given what was asked for and whether some have introns."""
+    able = scheme.framed is not None and INTRON in scheme.classes
+    if asked == "spliced" and not able:
+        raise ConfigError(f"decode=spliced needs the classes CDS and {INTRON}; found {', '.join(scheme.classes)}")
+    if scheme.framed is None or asked == "none":
+        return None
+    if asked == "orf" or (asked == "auto" and not spliced):
+        return "orf"
+    return "spliced" if able else None
 
 
 def _labelled(annotation: str, genome: Genome, scheme: LabelScheme) -> Features:
@@ -211,12 +226,15 @@ def annotated_genes(features: Features, name: str, scheme: LabelScheme) -> Conti
     """The genes of the class with frames on one contig."""
     whole: list[Interval] = []
     others: list[Interval] = []
+    spliced = []
     for feature in transcripts(features.select(seqid=name), scheme.framed) if scheme.framed else []:
         if len(feature.parts) == 1 and not feature.pseudo and feature.length % 3 == 0 and feature.strand:
             whole.append((feature.start, feature.end, feature.strand))
         else:
             others += [(start, end, feature.strand) for start, end in feature.parts]
-    return ContigGenes(tuple(whole), tuple(others))
+        if not feature.pseudo and feature.length % 3 == 0 and feature.strand:
+            spliced.append((feature.strand, feature.parts))
+    return ContigGenes(tuple(whole), tuple(others), tuple(spliced))
 
 
 def state_shares(job: RegionsJob) -> list[float]:

@@ -19,12 +19,13 @@ from titans_seq.metrics.genes import PrecisionRecall, precision_recall
 from titans_seq.tasks.base_labels import BaseLabels
 from titans_seq.tasks.gene_calls import ContigScores, GeneCaller, runs_of_class
 from titans_seq.tasks.label_scan import scan
+from titans_seq.tasks.spliced_calls import SplicedCaller
 from titans_seq.tensor_files import save_tensors
 from titans_seq.training.checkpoint import Progress
 from titans_seq.training.classifier_figures import draw_confusion
 from titans_seq.training.loop import peak_ram_mb
 from titans_seq.training.page import plain_page
-from titans_seq.training.regions_evaluate import ArmScores, as_intervals, class_truth, scores_of
+from titans_seq.training.regions_evaluate import ArmScores, Caller, as_intervals, class_truth, scores_of
 from titans_seq.training.regions_figures import draw_curves, draw_strip
 from titans_seq.training.regions_job import RegionsJob
 from titans_seq.training.report import FORMAT_VERSION
@@ -38,9 +39,13 @@ NOTES = {
 }
 
 
-def save_model(job: RegionsJob, task: BaseLabels, caller: GeneCaller | None) -> Path:
+def save_model(job: RegionsJob, task: BaseLabels, caller: Caller | None) -> Path:
     """Write the weights, with the configuration and the decoder's weights inside."""
-    decoder = None if caller is None or caller.weights is None else caller.weights.to_json()
+    decoder = None
+    if isinstance(caller, SplicedCaller):
+        decoder = caller.to_json()
+    elif caller is not None and caller.weights is not None:
+        decoder = caller.weights.to_json()
     path = job.out / "model.safetensors"
     words = {
         "format_version": "1",
@@ -49,7 +54,7 @@ def save_model(job: RegionsJob, task: BaseLabels, caller: GeneCaller | None) -> 
         "decoder": json.dumps(decoder),
     }
     tensors = {f"task/{name}": value for name, value in task.state_dict().items()}
-    if caller is not None:
+    if isinstance(caller, GeneCaller):
         tables = {name: getattr(caller.codons, name) for name in caller.codons.__dataclass_fields__}
         tensors |= {f"codons/{name}": torch.from_numpy(values) for name, values in tables.items()}
     save_tensors(path, tensors, metadata=words)
@@ -102,7 +107,7 @@ def build_report(
         },
     }
     bases = class_table({**baselines, **{name: scores.classes for name, scores in labels.items()}})
-    genes = gene_rows(labels, report["evaluation"]["plain"])
+    genes = exon_rows(labels) if job.decode == "spliced" else gene_rows(labels, report["evaluation"]["plain"])
     remarks = _remarks(job, arms, baselines)
     report["remarks"] = remarks
     parts = report["parts"]
@@ -150,6 +155,19 @@ def gene_rows(arms: Mapping[str, ArmScores], plain: Mapping[str, Any] | None) ->
     return table
 
 
+def exon_rows(arms: Mapping[str, ArmScores]) -> list[Row]:
+    """Header and rows: coding parts with both ends right, and genes with all of them."""
+    table: list[Row] = [
+        ("genes with introns", ["parts", "predicted", "recall", "precision", "F1", "genes", "predicted", "exact"])
+    ]
+    for name, scores in arms.items():
+        if found := scores.exons:
+            parts = [_number(found[key]) for key in ("recall", "precision", "f1")]
+            genes = [str(found["genes"]), str(found["genes_predicted"]), _number(found["genes_exact"])]
+            table.append((name, [str(found["annotated"]), str(found["predicted"]), *parts, *genes]))
+    return table
+
+
 def write_report(
     job: RegionsJob,
     report: dict[str, Any],
@@ -157,7 +175,7 @@ def write_report(
     task: BaseLabels,
     arms: Mapping[str, ArmScores],
     scores: Sequence[ContigScores],
-    caller: GeneCaller | None,
+    caller: Caller | None,
 ) -> None:
     """Write the pictures, the page and, last, ``report.json``; `scores` are those of the first arm."""
     pictures = {"A region": _strip(job, task, scores[0], caller)}
@@ -194,7 +212,7 @@ def _curves(job: RegionsJob, scores: Sequence[ContigScores]) -> dict[str, Precis
     return curves
 
 
-def _strip(job: RegionsJob, task: BaseLabels, scores: ContigScores, caller: GeneCaller | None) -> Path:
+def _strip(job: RegionsJob, task: BaseLabels, scores: ContigScores, caller: Caller | None) -> Path:
     """The beginning of the first held-out stretch, in whole blocks."""
     stretch, length = job.parts.valid[0], job.config.blocks.length
     size = min(max(job.config.evaluation.stretch, 1), len(stretch))
@@ -202,19 +220,22 @@ def _strip(job: RegionsJob, task: BaseLabels, scores: ContigScores, caller: Gene
     states = np.flatnonzero(np.array(job.scheme.class_of_state) == 1)
     part = ContigScores(scores.states[:, :size], scores.sites[:, :size])
     tokens = job.genome.tokens(stretch.contig, stretch.start, stretch.start + size)
-    called = caller.genes(tokens, part) if caller is not None else runs_of_class(part, job.scheme, kind)
+    if isinstance(caller, SplicedCaller):
+        called = [part for gene in caller.genes(tokens, part) for part in gene.coding_parts]
+    else:
+        called = as_intervals(caller.genes(tokens, part) if caller else runs_of_class(part, job.scheme, kind))
     truth = job.tracks[stretch.contig].states[:, stretch.start : stretch.start + size]
     runs = []
     for row, strand in enumerate((1, -1)):
         edges = np.flatnonzero(np.diff(np.r_[0, np.isin(truth[row], states).astype(np.int8), 0]))
         runs += [(int(a) + stretch.start, int(b) + stretch.start, strand) for a, b in edges.reshape(-1, 2)]
-    genes = job.genes[stretch.contig].whole if caller is not None else tuple(runs)
+    genes = job.genes[stretch.contig].whole if isinstance(caller, GeneCaller) else tuple(runs)
     return draw_strip(
         job.out / "region.png",
         contig=stretch.contig,
         start=stretch.start,
         truth=genes,
-        found=[(a + stretch.start, b + stretch.start, strand) for a, b, strand in as_intervals(called)],
+        found=[(a + stretch.start, b + stretch.start, strand) for a, b, strand in called],
         probability=np.nan_to_num(scores_of(part, states)),
         surprise=_surprise(job, task, tokens, length),
         kind=kind,
