@@ -28,8 +28,8 @@ def test_classes_agree_with_scikit_learn() -> None:
     hidden = truth.copy()
     hidden[:100] = -1
     rows = class_scores(hidden, found, ("none", "a", "b"))
-    precision, recall, f1, _ = precision_recall_fscore_support(truth[100:], found[100:], labels=[1, 2])
-    for row, number, values in zip(rows, (1, 2), zip(precision, recall, f1, strict=True), strict=True):
+    precision, recall, f1, _ = precision_recall_fscore_support(truth[100:], found[100:], labels=[1, 2, 0])
+    for row, number, values in zip(rows, (1, 2, 0), zip(precision, recall, f1, strict=True), strict=True):
         assert (row["precision"], row["recall"], row["f1"]) == pytest.approx(values)
         assert row["mcc"] == pytest.approx(matthews_corrcoef(truth[100:] == number, found[100:] == number))
 

@@ -116,12 +116,12 @@ def class_scores(truth: Labels, found: Labels, names: Sequence[str]) -> list[dic
     truth, found
         Class numbers of any shape; bases whose truth is negative are left out.
     names
-        Of the classes, by number; class 0 is "none" and is left out of the list.
+        Of the classes, by number; class 0 is "none" and comes last.
     """
     known = truth >= 0
     pairs = confusion(truth[known], found[known], len(names))
     rows = []
-    for number in range(1, len(names)):
+    for number in (*range(1, len(names)), 0):
         hit, wrong = int(pairs[number, number]), int(pairs[:, number].sum() - pairs[number, number])
         missed = int(pairs[number].sum()) - hit
         rest = int(pairs.sum()) - hit - wrong - missed

@@ -139,8 +139,8 @@ def class_table(rows: Mapping[str, Sequence[dict[str, Any]]]) -> list[Row]:
 
 
 def macro_f1(rows: Sequence[dict[str, Any]]) -> float:
-    """The mean of F1 over classes, 0 for one that is not found."""
-    return float(np.mean([row["f1"] or 0.0 for row in rows]))
+    """The mean of F1 over classes other than "none", 0 for one that is not found."""
+    return float(np.mean([row["f1"] or 0.0 for row in rows[:-1]]))
 
 
 def gene_rows(arms: Mapping[str, ArmScores], plain: Mapping[str, Any] | None) -> list[Row]:
