@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,6 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from titans_seq.errors import InputFileError, OutputError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_NUMBER = re.compile(r"\(os error (\d+)\)")
+_SHORT = re.compile(r"\d+ requested and \d+ written")
 
 
 @contextmanager
@@ -32,7 +37,9 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     except OutputError:
         raise
-    except OSError as error:
+    except Exception as error:
+        if not isinstance(error, OSError) and _NUMBER.search(str(error)) is None:
+            raise
         raise write_error(path, error) from None
     finally:
         if temporary is not None:
@@ -78,8 +85,19 @@ def read_json(path: Path) -> Any:
         raise InputFileError(path, expected="JSON", found=str(error)) from None
 
 
-def write_error(path: Path, error: OSError) -> OutputError:
+def write_error(path: Path, error: Exception) -> OutputError:
     """Put an operating-system error into one line that says what to do."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if is_full(error):
         return OutputError(f"{path}: the disk is full; free some space and run the same command again")
-    return OutputError(f"{path}: cannot be written ({error.strerror or error})")
+    return OutputError(f"{path}: cannot be written ({getattr(error, 'strerror', None) or error})")
+
+
+def is_full(error: Exception) -> bool:
+    """Whether a disk, or one's share of it, is full.
+
+    Libraries in Rust (polars) tell it in words, ``(os error 28)``; NumPy as fewer items written than were asked for.
+    """
+    number = getattr(error, "errno", None)
+    if number is None and (said := _NUMBER.search(str(error))):
+        number = int(said[1])
+    return number in _FULL or (number is None and _SHORT.match(str(error)) is not None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from errno import ENOSPC
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -21,9 +20,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], *, metadata: Mapping
         try:
             save_file(plain, temporary, metadata=dict(metadata or {}))
         except SafetensorError as error:
-            # safetensors hands the number of the operating system on as words only
-            code = ENOSPC if "No space left" in str(error) else 0
-            raise write_error(path, OSError(code, str(error))) from None
+            raise write_error(path, error) from None
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:

@@ -57,7 +57,10 @@ def test_killed_and_run_again(command: str, table: Path, tmp_path: Path, monkeyp
     code += "from titans_seq.cli import main; main(sys.argv[1:])"
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen([sys.executable, "-c", code, *words(command, table, parts)], env=environment)
-    killed_after, noted = random.Random(os.getpid()).randint(1, SERIES - 20), parts.with_name(f"{parts.name}.work") / "done"
+    killed_after, noted = (
+        random.Random(os.getpid()).randint(1, SERIES - 20),
+        parts.with_name(f"{parts.name}.work") / "done",
+    )
     deadline = time.monotonic() + 120
     while not (noted.exists() and noted.read_bytes().count(b"\n") >= killed_after) and time.monotonic() < deadline:
         time.sleep(0.001)

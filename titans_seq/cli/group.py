@@ -105,6 +105,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # Whoever read our output has gone (`| head`); nobody is left to tell.
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
         code = 1
+    except OSError as error:
+        from titans_seq.files import is_full
+
+        if not is_full(error):
+            raise
+        _complain(f"{error.filename or 'standard output'}: the disk is full; free some space and run the command again")
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - what is left in it cannot be written at the end either
+        code = 1
     raise SystemExit(code)
 
 

@@ -88,14 +88,15 @@ def coordinates_path(out: Path) -> Path:
 
 
 def _write_npy(out: Path, table: EmbeddingTable) -> None:
-    with replacing(coordinates_path(out)) as temporary, temporary.open("w", encoding="utf-8") as text:
-        _write_coordinates(text, table)
-    shape = (len(table.regions), table.width)
-    with replacing(out) as temporary, temporary.open("wb") as file:
-        header = {"descr": "<f4", "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(file, header)
-        for start, stop in table.blocks():
-            file.write(table.rows(start, stop).astype("<f4", copy=False).tobytes())
+    # Both are renamed when both are whole.
+    with replacing(coordinates_path(out)) as coordinates, replacing(out) as vectors:
+        with coordinates.open("w", encoding="utf-8") as text:
+            _write_coordinates(text, table)
+        with vectors.open("wb") as file:
+            header = {"descr": "<f4", "fortran_order": False, "shape": (len(table.regions), table.width)}
+            np.lib.format.write_array_header_1_0(file, header)
+            for start, stop in table.blocks():
+                file.write(table.rows(start, stop).astype("<f4", copy=False).tobytes())
 
 
 def _write_coordinates(text: TextIO, table: EmbeddingTable) -> None:

@@ -7,8 +7,10 @@ written bin after bin, at RAM that does not grow with the genome's length, to a 
 
 from __future__ import annotations
 
+import errno
 import gzip
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -29,6 +31,9 @@ BIGWIG: Final = (".bw", ".bigwig")
 BEDGRAPH: Final = (".bedgraph", ".bg", ".bdg", ".bedgraph.gz", ".bg.gz", ".bdg.gz")
 _ON_DISK: Final = 1 << 22
 """Bins from which the sums are kept in a file that the system pages in and out, not in RAM."""
+_ROOM_EVERY: Final = 4096
+"""Rows of a bigWig between two looks at the room that is left on the disk."""
+_ROOM_LEAST: Final = 1 << 20
 
 
 class TrackError(TitansError, RuntimeError):
@@ -144,6 +149,7 @@ def _write_bigwig(path: Path, temporary: Path, sizes: Mapping[str, int], rows: I
     """Write through pybigtools, which reports no error to its caller: ours are kept, its own are found by reading."""
     library = _pybigtools()
     named = Path(f"{temporary}.bw")  # pybigtools goes by the name
+    _check_room(path, named)
     failed: list[BaseException] = []
     count = bases = 0
 
@@ -153,11 +159,19 @@ def _write_bigwig(path: Path, temporary: Path, sizes: Mapping[str, int], rows: I
             for row in rows:
                 yield row
                 count, bases = count + 1, bases + row[2] - row[1]
+                if count % _ROOM_EVERY == 0:
+                    _check_room(path, named)
+            _check_room(path, named)
         except BaseException as error:
             failed.append(error)
 
     try:
-        library.open(str(named), "w").write(dict(sizes), watched())
+        try:
+            library.open(str(named), "w").write(dict(sizes), watched())
+        except BaseException as error:
+            if type(error).__name__ != "PanicException":  # of Rust; not an Exception, and told by its name alone
+                raise
+            failed.append(TrackError(f"{path}: the library that writes bigWig failed ({error}); is the disk full?"))
         if failed:
             raise failed[0]
         written = _bases_written(library, named)
@@ -168,6 +182,16 @@ def _write_bigwig(path: Path, temporary: Path, sizes: Mapping[str, int], rows: I
         with suppress(OSError):
             named.unlink(missing_ok=True)
     return count
+
+
+def _check_room(path: Path, written: Path) -> None:
+    """Stop while there is still room for what the library holds back: coarser copies of what it wrote, and an index.
+
+    It does not survive a full disk: it panics, in many lines.
+    """
+    needed = _ROOM_LEAST + (written.stat().st_size // 2 if written.exists() else 0)
+    if shutil.disk_usage(path.absolute().parent).free < needed:
+        raise write_error(path, OSError(errno.ENOSPC, ""))
 
 
 def _bases_written(library: Any, path: Path) -> int:
@@ -196,6 +220,8 @@ def bins_on_disk(count: int, dtype: Any) -> npt.NDArray[Any]:
         return np.zeros(count, dtype=dtype)
     try:
         with tempfile.TemporaryFile() as file:
+            if hasattr(os, "posix_fallocate"):  # else a disk that is full ends the process when a page is written
+                os.posix_fallocate(file.fileno(), 0, count * np.dtype(dtype).itemsize)
             return np.memmap(file, dtype=dtype, shape=(count,))
     except OSError as error:
         raise write_error(Path(tempfile.gettempdir()), error) from None

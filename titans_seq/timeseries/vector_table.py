@@ -66,6 +66,7 @@ def write_vectors(
     elif out.suffix == ".csv":
         write_rows(out, places.hstack(pl.DataFrame(vectors, schema=[f"v{column}" for column in range(width)])))
     else:
-        write_rows(out.with_suffix(".csv"), places)
-        with replacing(out) as temporary, temporary.open("wb") as file:
-            np.save(file, vectors)
+        with replacing(out) as temporary:
+            with temporary.open("wb") as file:
+                np.save(file, vectors)
+            write_rows(out.with_suffix(".csv"), places)
