@@ -1,7 +1,8 @@
 /* One row, last chunk first. X and Y are the adjoints of A and S behind the chunk; what a chunk sends back to the
  * state at its start is added to them once they were used. */
 
-/* h_bar of `read` for layer j, and its share of the adjoints of beta, f, G, and of the keys' inputs and errors. */
+/* Through `read` at layer j: h_bar, the adjoints of beta, f and G, what the keys' inputs and errors take of it, and what
+ * the state at the chunk's start does. */
 static void NAMED(read_back_layer)(work_t *s, long n, long j, const REAL *flipped_A, REAL *const *S, REAL *h_bar) {
     gates_t *g = &s->gates;
     const long ld = s->ld[j], in = s->w[j], out = s->w[j + 1], ldC = s->ldC;
@@ -25,12 +26,15 @@ static void NAMED(read_back_layer)(work_t *s, long n, long j, const REAL *flippe
     NAMED(times_gates)(s, n, s->Q, s->Q);
     NAMED(pack)(n, in, s->a[j], ld, s->packed);
     NAMED(gemm)(n, in, n, s->Q, ldC, 1, s->packed, h_bar, ld, NR, SUBTRACT, LEFT_LOWER);
-    memset(s->a_bar[j], 0, n * ld * sizeof(REAL));
     NAMED(pack)(n, in, h, ld, s->packed);
     NAMED(gemm)(n, in, n, s->Q, 1, ldC, s->packed, s->a_bar[j], ld, NR, SUBTRACT, LEFT_UPPER);
-    memset(s->d_bar[j], 0, n * s->ld[j + 1] * sizeof(REAL));
     NAMED(pack)(n, out, zq_bar, s->ld[j + 1], s->packed);
     NAMED(gemm)(n, out, n, s->P, 1, ldC, s->packed, s->d_bar[j], s->ld[j + 1], NR, SUBTRACT, LEFT_UPPER);
+    NAMED(weigh)(n, ld, h, g->beta + 1, s->scaled);
+    NAMED(outer)(s, n, j, s->scaled, s->packed, s->X[j], ADD);
+    if (s->parts == 1) return;
+    NAMED(weigh)(n, ld, h, g->f + 1, s->scaled);
+    NAMED(outer)(s, n, j, s->scaled, s->packed, s->Y[j], ADD);
 }
 
 /* Through all reads: y_bar -> the queries' adjoint, in `other`. */
@@ -38,7 +42,7 @@ static void NAMED(read_back)(work_t *s, long n, REAL *const *flipped_A, REAL *co
     const struct chunk_call *c = s->c;
     const long L = s->L, Dv = s->w[L], ldv = s->ld[L];
     for (long j = 0; j + 1 < L; j++)
-        NAMED(activate)(c->activation, n * s->ld[j + 1], zq[j], s->h[j + 1], s->slope_q[j], NULL);
+        NAMED(activate)(c->activation, n * s->ld[j + 1], zq[j], s->h[j + 1], s->zq_bar[j], NULL); /* its slope, for now */
     for (long t = 0; t < n; t++) {
         REAL *bar = s->zq_bar[L - 1] + t * ldv;
         if (!c->normalised) {
@@ -50,41 +54,48 @@ static void NAMED(read_back)(work_t *s, long n, REAL *const *flipped_A, REAL *co
     }
     for (long j = L - 1; j >= 0; j--) {
         NAMED(read_back_layer)(s, n, j, flipped_A[j], S, s->other);
-        if (!j) continue;
-        for (long i = 0; i < n * s->ld[j]; i += VL)
-            STORE(s->zq_bar[j - 1] + i, LOAD(s->other + i) * LOAD(s->slope_q[j - 1] + i));
+        if (j) NAMED(times)(n * s->ld[j], s->other, s->zq_bar[j - 1], s->zq_bar[j - 1]);
     }
     if (c->residual) NAMED(axpy)(n * ldv, 1, s->y_bar, s->other);
 }
 
-/* Through A <- keep A + push S - sum share0 d a^T and its like for S; X and Y become what the sums leave of them. */
+/* Through the sums of A <- keep A + push S - sum share0 d a^T and its like for S: the first shares of a_bar and d_bar. */
+static void NAMED(sums_back)(work_t *s, long n, long j, const REAL *const *share, REAL *const *share_bar) {
+    const long ld = s->ld[j + 1];
+    REAL *const bars[2] = {s->X[j], s->Y[j]};
+    for (long r = 0; r < s->parts; r++) {
+        NAMED(through)(s, n, j, s->a[j], bars[r], s->scaled, SET);
+        if (r == 0) memset(s->d_bar[j], 0, n * ld * sizeof(REAL));
+        for (long t = 0; t < n; t++) {
+            share_bar[r][t] -= NAMED(dot)(ld, s->scaled + t * ld, s->d[j] + t * ld);
+            NAMED(axpy)(ld, -share[r][t], s->scaled + t * ld, s->d_bar[j] + t * ld);
+        }
+        NAMED(flip)(s->w[j], s->w[j + 1], bars[r], s->flipped);
+        NAMED(weigh)(n, ld, s->d[j], share[r], s->scaled);
+        if (r == 0) memset(s->a_bar[j], 0, n * s->ld[j] * sizeof(REAL));
+        NAMED(back)(s, n, j, s->scaled, s->flipped, s->a_bar[j], SUBTRACT);
+    }
+}
+
+/* Through the writes of a piece, the last thing it did; X and Y become what decay and momentum leave of them. */
 static void NAMED(write_back)(work_t *s, long n, REAL *const *A, REAL *const *S) {
     gates_t *g = &s->gates;
     const REAL keep = g->beta[n], fade = g->m[n], push = g->f[n];
-    const REAL *share[2] = {g->G + (n - 1) * g->ld, g->e + (n - 1) * g->ld};
-    REAL *share_bar[2] = {s->share0_bar, s->share1_bar};
+    const REAL *const share[2] = {g->G + (n - 1) * g->ld, g->e + (n - 1) * g->ld};
+    REAL *const share_bar[2] = {s->share0_bar, s->share1_bar};
     memset(share_bar[0], 0, s->ldC * sizeof(REAL));
     memset(share_bar[1], 0, s->ldC * sizeof(REAL));
     for (long j = 0; j < s->L; j++) {
-        const long ld = s->ld[j + 1];
-        REAL *bars[2] = {s->X[j], s->Y[j]}, *X = s->X[j], *Y = s->Y[j];
-        for (long r = 0; r < s->parts; r++) {
-            NAMED(through)(s, n, j, s->a[j], bars[r], s->scaled, SET);
-            for (long t = 0; t < n; t++) {
-                share_bar[r][t] -= NAMED(dot)(ld, s->scaled + t * ld, s->d[j] + t * ld);
-                NAMED(axpy)(ld, -share[r][t], s->scaled + t * ld, s->d_bar[j] + t * ld);
-            }
-            NAMED(flip)(s->w[j], s->w[j + 1], bars[r], s->flipped);
-            NAMED(weigh)(n, ld, s->d[j], share[r], s->scaled);
-            NAMED(back)(s, n, j, s->scaled, s->flipped, s->a_bar[j], SUBTRACT);
-        }
+        NAMED(sums_back)(s, n, j, share, share_bar);
+        REAL *X = s->X[j], *Y = s->Y[j];
+        const REAL *weights = A[j], *momentum = s->parts == 2 ? S[j] : NULL;
         vec XA = SPLAT(0), XS = SPLAT(0), YS = SPLAT(0);
-        for (long i = 0; i < s->panel[j]; i += VL) {
+        for (long i = 0, size = s->panel[j]; i < size; i += VL) {
             const vec x = LOAD(X + i);
-            XA += x * LOAD(A[j] + i);
+            XA += x * LOAD(weights + i);
             STORE(X + i, keep * x);
-            if (s->parts == 1) continue;
-            const vec y = LOAD(Y + i), m = LOAD(S[j] + i);
+            if (!momentum) continue;
+            const vec y = LOAD(Y + i), m = LOAD(momentum + i);
             XS += x * m, YS += y * m;
             STORE(Y + i, fade * y + push * x);
         }
@@ -126,11 +137,8 @@ static void NAMED(top_back)(work_t *s, long n) {
 static void NAMED(key_back)(work_t *s, long n, REAL *const *anchor, REAL *const *anchor_bar) {
     const long L = s->L;
     for (long j = 0; j + 1 < L; j++) {
-        for (long i = 0; i < n * s->ld[j + 1]; i += VL) {
-            vec bar = LOAD(s->d_bar[j] + i);
-            STORE(s->scaled + i, bar * LOAD(s->slope[j] + i));
-            STORE(s->z_bar[j] + i, bar * LOAD(s->t[j] + i) * LOAD(s->bend[j] + i));
-        }
+        NAMED(times)(n * s->ld[j + 1], s->d_bar[j], s->slope[j], s->scaled);
+        NAMED(times)(n * s->ld[j + 1], s->d_bar[j], s->z_bar[j], s->z_bar[j]); /* held t bend */
         NAMED(through)(s, n, j + 1, s->scaled, anchor[j + 1], s->d_bar[j + 1], ADD);
         NAMED(pack)(n, s->w[j + 2], s->d[j + 1], s->ld[j + 2], s->packed);
         NAMED(outer)(s, n, j + 1, s->scaled, s->packed, anchor_bar[j + 1], ADD);
@@ -140,22 +148,9 @@ static void NAMED(key_back)(work_t *s, long n, REAL *const *anchor, REAL *const 
         NAMED(pack)(n, s->w[j + 1], s->z_bar[j], s->ld[j + 1], s->packed);
         NAMED(outer)(s, n, j, s->a[j], s->packed, anchor_bar[j], ADD);
         NAMED(back)(s, n, j, s->z_bar[j], s->flipped_anchor[j], s->a_bar[j], ADD);
-        for (long i = 0; j && i < n * s->ld[j]; i += VL)
-            STORE(s->z_bar[j - 1] + i, LOAD(s->z_bar[j - 1] + i) + LOAD(s->a_bar[j] + i) * LOAD(s->slope[j - 1] + i));
+        if (j) NAMED(add_times)(n * s->ld[j], s->a_bar[j], s->slope[j - 1], s->z_bar[j - 1]);
     }
     NAMED(axpy)(n * s->ld[0], 1, s->a_bar[0], s->k_bar);
-}
-
-/* What the reads send to the state at the chunk's start. */
-static void NAMED(state_back)(work_t *s, long n) {
-    for (long j = 0; j < s->L; j++) {
-        NAMED(pack)(n, s->w[j + 1], s->zq_bar[j], s->ld[j + 1], s->packed);
-        NAMED(weigh)(n, s->ld[j], s->h[j], s->gates.beta + 1, s->scaled);
-        NAMED(outer)(s, n, j, s->scaled, s->packed, s->X[j], ADD);
-        if (s->parts == 1) continue;
-        NAMED(weigh)(n, s->ld[j], s->h[j], s->gates.f + 1, s->scaled);
-        NAMED(outer)(s, n, j, s->scaled, s->packed, s->Y[j], ADD);
-    }
 }
 
 static void NAMED(backward_piece)(work_t *s, long row, int64_t at, long n, REAL *record) {
@@ -174,13 +169,12 @@ static void NAMED(backward_piece)(work_t *s, long row, int64_t at, long n, REAL 
     NAMED(key_path)(s, n, anchor, z, 1);
     NAMED(flip)(s->w[0], s->w[1], anchor[0], s->flipped_anchor[0]);
     for (long j = 0; apart && j < s->L; j++) NAMED(flip)(s->w[j], s->w[j + 1], A[j], s->flipped_A[j]);
+    NAMED(write_back)(s, n, A, S);
     NAMED(read_back)(s, n, apart ? s->flipped_A : s->flipped_anchor, S, zq);
     NAMED(deliver)(s, &c->q_bar, row, at, n, D, ld, s->other);
-    NAMED(write_back)(s, n, A, S);
     NAMED(key_back)(s, n, anchor, apart ? s->anchor_bar : s->X);
     NAMED(deliver)(s, &c->k_bar, row, at, n, D, ld, s->k_bar);
     NAMED(deliver)(s, &c->v_bar, row, at, n, Dv, ldv, s->v_bar);
-    NAMED(state_back)(s, n);
     NAMED(gates_backward)(g, n, c->forget.data ? s->forget : NULL, c->momentum.data ? s->momentum : NULL,
                           c->mask ? c->mask + row / c->heads * c->tokens + at : NULL, s->rate_bar, s->forget_bar,
                           s->momentum_bar);

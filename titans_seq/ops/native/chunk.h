@@ -2,6 +2,7 @@
 #ifndef TITANS_CHUNK_H
 #define TITANS_CHUNK_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 /* Changes whenever a structure or a function does; `__init__.py` holds the same number and refuses another library. */
@@ -51,5 +52,11 @@ struct layer_call {
     void *y, *x_bar, *tail_bar, *weight_bar, *gate_bar;      /* weight_bar: one sum per part, or per batch row */
     struct chunk_tokens q, k, v;                             /* INPUTS: they or their adjoints; OUTPUTS: reads and theirs */
 };
+
+/* At least `bytes` for the calling thread, on huge pages, the same again at its next call; null where there are none. */
+void *titans_room(size_t bytes);
+
+/* Ask for huge pages where the system gives them only on demand; no harm where it does not. */
+void titans_huge_pages(void *start, size_t bytes);
 
 #endif

@@ -21,8 +21,8 @@ static void NAMED(key_path)(work_t *s, long n, REAL *const *anchor, REAL *const 
     for (long j = last; j > 0; j--) {
         NAMED(flip)(s->w[j], s->w[j + 1], anchor[j], s->flipped_anchor[j]);
         NAMED(back)(s, n, j, s->d[j], s->flipped_anchor[j], s->t[j - 1], SET);
-        for (long i = 0; i < n * s->ld[j]; i += VL)
-            STORE(s->d[j - 1] + i, LOAD(s->t[j - 1] + i) * LOAD(s->slope[j - 1] + i));
+        NAMED(times)(n * s->ld[j], s->t[j - 1], s->slope[j - 1], s->d[j - 1]);
+        if (known) NAMED(times)(n * s->ld[j], s->t[j - 1], s->bend[j - 1], s->t[j - 1]); /* all that is asked of them later */
     }
 }
 

@@ -95,49 +95,71 @@ static void NAMED(pack)(long K, long N, const REAL *rows, long ld, REAL *panels)
             for (int i = 0; i < NV; i++) STORE(panels + i * VL, LOAD(rows + k * ld + n + i * VL));
 }
 
-/* The transpose of rows (N, ld), K columns used: panels of a (K, N) matrix. */
-static void NAMED(pack_transposed)(long K, long N, const REAL *rows, long ld, REAL *panels) {
-    for (long n = 0; n < N; n += NR, panels += K * NR) {
-        long here = N - n < NR ? N - n : NR;
-        for (long i = 0; i < here; i++)
-            for (long k = 0; k < K; k++) panels[k * NR + i] = rows[(n + i) * ld + k];
-        for (long i = here; i < NR; i++)
-            for (long k = 0; k < K; k++) panels[k * NR + i] = 0;
-    }
+/* The four (or fewer) steps of a transposition: at distance 1, 2, 4, ... the off-diagonal squares of every pair change
+ * places, by what goes to the upper and to the lower vector of a pair. */
+struct NAMED(steps) {
+    ivec upper[4], lower[4];
+};
+
+INLINE void NAMED(prepare)(struct NAMED(steps) *steps) {
+    for (int level = 0, s = 1; s < VL; level++, s *= 2)
+        for (int l = 0; l < VL; l++) {
+            steps->upper[level][l] = l & s ? VL + l - s : l;
+            steps->lower[level][l] = l & s ? VL + l : l + s;
+        }
+    /* To be read from memory where they are used: GCC would build them anew, number by number, for every square. */
+    __asm__ volatile("" : "+m"(*steps));
 }
 
-/* A square of VL vectors, transposed: at distance s, 2 s, ... the off-diagonal squares of every pair change places. */
-INLINE void NAMED(transpose)(vec *x) {
+/* A square of VL vectors, transposed. */
+INLINE void NAMED(transpose)(const struct NAMED(steps) *steps, vec *x) {
 #pragma GCC unroll 4
-    for (int s = 1; s < VL; s *= 2) {
-        ivec low, high;
-#pragma GCC unroll 16
-        for (int l = 0; l < VL; l++) {
-            low[l] = l & s ? VL + l - s : l;
-            high[l] = l & s ? VL + l : l + s;
-        }
+    for (int level = 0, s = 1; s < VL; level++, s *= 2)
 #pragma GCC unroll 16
         for (int i = 0; i < VL; i++) {
             if (i & s) continue;
             vec a = x[i], b = x[i + s];
-            x[i] = SHUFFLE(a, b, low);
-            x[i + s] = SHUFFLE(a, b, high);
+            x[i] = SHUFFLE(a, b, steps->upper[level]);
+            x[i + s] = SHUFFLE(a, b, steps->lower[level]);
         }
+}
+
+/* The transpose of a square of `rows` by `columns` numbers, at most VL by VL; zeros stand for rows that are not there. */
+INLINE void NAMED(square)(const struct NAMED(steps) *steps, long rows, long columns, const REAL *from, long step, REAL *to,
+                          long stride) {
+    vec x[VL];
+    if (rows == VL && columns == VL) { /* sizes that the compiler knows stay in registers */
+#pragma GCC unroll 16
+        for (int i = 0; i < VL; i++) x[i] = LOAD(from + i * step);
+        NAMED(transpose)(steps, x);
+#pragma GCC unroll 16
+        for (int i = 0; i < VL; i++) STORE(to + i * stride, x[i]);
+        return;
+    }
+    for (long k = 0; k < columns; k++)
+        for (long i = 0; i < VL; i++) to[k * stride + i] = i < rows ? from[i * step + k] : 0;
+}
+
+/* The transpose of rows (N, ld), K columns used: panels of a (K, N) matrix. */
+static void NAMED(pack_transposed)(long K, long N, const REAL *rows, long ld, REAL *panels) {
+    struct NAMED(steps) steps;
+    NAMED(prepare)(&steps);
+    for (long n = 0; n < PADDED(N); n += VL) {
+        const long left = N - n, here = left < 0 ? 0 : left < VL ? left : VL;
+        REAL *to = panels + n / NR * K * NR + n % NR;
+        for (long k = 0; k < K; k += VL)
+            NAMED(square)(&steps, here, K - k < VL ? K - k : VL, rows + n * ld + k, ld, to + k * NR, NR);
     }
 }
 
 /* Panels of a (K, N) matrix -> panels of its transpose (N, K). */
 static void NAMED(flip)(long K, long N, const REAL *from, REAL *to) {
-    for (long k0 = 0; k0 < PADDED(K); k0 += VL)
-        for (long n0 = 0; n0 < N; n0 += VL) {
-            const REAL *source = from + n0 / NR * K * NR + n0 % NR + k0 * NR;
-            REAL *target = to + k0 / NR * N * NR + k0 % NR + n0 * NR;
-            vec square[VL];
-            for (long i = 0; i < VL; i++) {
-                if (k0 + i < K) square[i] = LOAD(source + i * NR);
-                else square[i] = SPLAT(0);
-            }
-            NAMED(transpose)(square);
-            for (long i = 0; i < VL && n0 + i < N; i++) STORE(target + i * NR, square[i]);
-        }
+    struct NAMED(steps) steps;
+    NAMED(prepare)(&steps);
+    for (long k = 0; k < PADDED(K); k += VL) {
+        const long left = K - k, here = left < 0 ? 0 : left < VL ? left : VL;
+        REAL *target = to + k / NR * N * NR + k % NR;
+        for (long n = 0; n < N; n += VL)
+            NAMED(square)(&steps, here, N - n < VL ? N - n : VL, from + n / NR * K * NR + n % NR + k * NR, NR, target + n * NR, NR);
+    }
 }

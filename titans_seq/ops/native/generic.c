@@ -1,9 +1,4 @@
 /* For every other processor, and the one that chooses among all. */
-#if defined(__linux__)
-#define _DEFAULT_SOURCE
-#include <sys/mman.h>
-#endif
-
 #define ISA generic
 #define BYTES 16
 #define MR 6
@@ -54,16 +49,6 @@ int titans_layer(const struct layer_call *c, int is_double, int level) {
     if (level == 2) return (is_double ? titans_layer_f64_avx2 : titans_layer_f32_avx2)(c);
 #endif
     return (is_double ? titans_layer_f64_generic : titans_layer_f32_generic)(c);
-}
-
-/* Ask for huge pages where the system gives them only on demand; no harm where it does not. */
-void titans_huge_pages(void *start, size_t bytes) {
-#if defined(__linux__) && defined(MADV_HUGEPAGE)
-    const uintptr_t page = 4096, first = ((uintptr_t)start + page - 1) / page * page;
-    if (bytes > page) (void)madvise((void *)first, ((uintptr_t)start + bytes - first) / page * page, MADV_HUGEPAGE);
-#else
-    (void)start, (void)bytes;
-#endif
 }
 
 /* The library is called through ctypes; Python's build tools ask for this name all the same. */

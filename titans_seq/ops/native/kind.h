@@ -29,7 +29,6 @@ int JOIN3(titans_chunk, KIND, ISA)(const struct chunk_call *c, int backward) {
 #pragma omp for schedule(dynamic, 1)
         for (long row = 0; row < c->rows; row++)
             if (!failed) (backward ? NAMED(backward_row) : NAMED(forward_row))(&work, row);
-        free(work.block);
     }
     return failed;
 }

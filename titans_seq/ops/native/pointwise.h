@@ -67,11 +67,16 @@ static void NAMED(activate)(int64_t kind, long count, const REAL *z, REAL *value
     }
 }
 
+/* Halves on halves: one number after the other would wait for every sum. */
 INLINE REAL NAMED(total)(vec x) {
-    REAL sum = 0;
+#pragma GCC unroll 4
+    for (int s = VL / 2; s > 0; s /= 2) {
+        ivec from;
 #pragma GCC unroll 16
-    for (int i = 0; i < VL; i++) sum += x[i];
-    return sum;
+        for (int l = 0; l < VL; l++) from[l] = (l + s) % VL;
+        x += SHUFFLE(x, x, from);
+    }
+    return x[0];
 }
 
 /* <x, y> of ``count`` numbers, a multiple of VL. */
@@ -86,10 +91,22 @@ INLINE void NAMED(axpy)(long count, REAL scale, const REAL *x, REAL *y) {
     for (long i = 0; i < count; i += VL) STORE(y + i, LOAD(y + i) + scale * LOAD(x + i));
 }
 
+/* out = x y */
+INLINE void NAMED(times)(long count, const REAL *x, const REAL *y, REAL *out) {
+    for (long i = 0; i < count; i += VL) STORE(out + i, LOAD(x + i) * LOAD(y + i));
+}
+
+/* out += x y */
+INLINE void NAMED(add_times)(long count, const REAL *x, const REAL *y, REAL *out) {
+    for (long i = 0; i < count; i += VL) STORE(out + i, LOAD(out + i) + LOAD(x + i) * LOAD(y + i));
+}
+
 /* out[t] = weight[t] x[t] for ``rows`` tokens of width ld */
 static void NAMED(weigh)(long rows, long ld, const REAL *x, const REAL *weight, REAL *out) {
-    for (long t = 0; t < rows; t++)
-        for (long i = 0; i < ld; i += VL) STORE(out + t * ld + i, weight[t] * LOAD(x + t * ld + i));
+    for (long t = 0; t < rows; t++) {
+        const vec times = SPLAT(weight[t]);
+        for (long i = 0; i < ld; i += VL) STORE(out + t * ld + i, times * LOAD(x + t * ld + i));
+    }
 }
 
 /* Sums over the numbers of one token, whole vectors first. */

@@ -14,7 +14,7 @@ struct NAMED(work) {
     REAL *P, *Q, *scaled, *other, *packed, *flipped;
     /* backward */
     REAL *X[LAYERS], *Y[LAYERS], *anchor_bar[LAYERS], *a_bar[LAYERS], *d_bar[LAYERS], *z_bar[LAYERS], *zq_bar[LAYERS];
-    REAL *slope_q[LAYERS], *flipped_A[LAYERS];
+    REAL *flipped_A[LAYERS];
     REAL *share0_bar, *share1_bar, *y_bar, *k_bar, *v_bar, *rate_bar, *forget_bar, *momentum_bar;
     REAL *threshold_bar;
 };
@@ -55,11 +55,12 @@ static void NAMED(lay_out)(work_t *s, REAL *block, int backward, size_t *used) {
         s->z[j] = TAKE(C * s->ld[j + 1]), s->zq[j] = TAKE(C * s->ld[j + 1]);
         s->slope[j] = TAKE(C * s->ld[j + 1]), s->t[j] = TAKE(C * s->ld[j + 1]), s->d[j] = TAKE(C * s->ld[j + 1]);
         if (!backward) continue;
-        s->bend[j] = TAKE(C * s->ld[j + 1]), s->slope_q[j] = TAKE(C * s->ld[j + 1]);
+        s->bend[j] = TAKE(C * s->ld[j + 1]);
         s->X[j] = TAKE(s->panel[j]), s->Y[j] = TAKE(s->panel[j]), s->anchor_bar[j] = TAKE(s->panel[j]);
         s->flipped_A[j] = TAKE(s->ld[j] * s->w[j + 1]);
         s->a_bar[j] = TAKE(C * s->ld[j]), s->d_bar[j] = TAKE(C * s->ld[j + 1]);
-        s->z_bar[j] = TAKE(C * s->ld[j + 1]), s->zq_bar[j] = TAKE(C * s->ld[j + 1]);
+        s->zq_bar[j] = TAKE(C * s->ld[j + 1]);
+        s->z_bar[j] = j + 1 < L ? s->t[j] : TAKE(C * s->ld[j + 1]); /* room is saved for the cache's sake */
     }
 #undef TAKE
 }
@@ -86,7 +87,8 @@ static int NAMED(open_work)(work_t *s, const struct chunk_call *c, int backward)
     size_t used;
     NAMED(measure)(s, c);
     NAMED(lay_out)(s, NULL, backward, &used);
-    if (posix_memalign((void **)&s->block, 64, used * sizeof(REAL))) return 1;
+    s->block = titans_room(used * sizeof(REAL));
+    if (!s->block) return 1;
     int padded = s->ldC != s->C;
     for (long j = 0; j <= s->L; j++) padded |= s->ld[j] != s->w[j];
     if (padded) memset(s->block, 0, used * sizeof(REAL)); /* paddings are zero and stay so; nothing else is read unwritten */
