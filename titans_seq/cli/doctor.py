@@ -27,6 +27,7 @@ def command() -> None:
         *((package, _version(package)) for package in _PACKAGES),
         ("devices", ", ".join(_device_line(name) for name in available_devices())),
         ("kernels", _kernels()),
+        ("reader", _reader()),
         ("cpu", f"{_cores()} cores usable, {os.cpu_count()} present, {torch.backends.cpu.get_cpu_capability()}"),
         ("threads", f"{torch.get_num_threads()} (OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', 'not set')})"),
         ("matrix product", f"{_gigaflops():,.0f} GFLOP/s float32, 512 x 512, on the CPU"),
@@ -63,6 +64,12 @@ def _kernels() -> str:
     else:
         triton = "ready" if torch.cuda.is_available() else "needs a CUDA device"
     return f"PyTorch; compiled for the CPU: {load()[1]}; Triton: {triton}"
+
+
+def _reader() -> str:
+    from titans_seq.genomics.scan_native import load
+
+    return f"compiled: {load()[1]}"
 
 
 def _cores() -> int:

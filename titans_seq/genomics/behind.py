@@ -1,4 +1,4 @@
-"""Work done behind the reader's back: one thread that takes blocks in order (hashing and writing release the GIL)."""
+"""Work done behind the reader's back: one thread that takes blocks in order (hashing releases the GIL)."""
 
 from __future__ import annotations
 

@@ -54,6 +54,8 @@ class _Parser:
 
     def feed(self, block: bytes, *, last: bool) -> None:
         """Parse one block; an unfinished header or a lone carriage return at its end waits for the next."""
+        if not self._held and self._writer.has_contig and self._feed_bases(block):
+            return
         text = self._unix_lines(self._held + block if self._held else block, last=last)
         if not last:
             start = text.rfind(b"\n") + 1
@@ -81,6 +83,18 @@ class _Parser:
         if found.tokens.size or headings:
             self._writer.write(found, headings)
         self._advance(text, newlines=found.newlines)
+
+    def _feed_bases(self, block: bytes) -> bool:
+        """The short way for what most blocks are: letters of the open contig, and newlines. False for the rest."""
+        if b">" in block or (self._column == 0 and block[:1] == b";"):
+            return False
+        found = self._scan(block, [0], [len(block)], [0])
+        if found.foreign:
+            return False
+        if found.tokens.size:
+            self._writer.write(found, [])
+        self._advance(block, newlines=found.newlines)
+        return True
 
     def _advance(self, text: bytes, *, newlines: int) -> None:
         newline = text.rfind(b"\n")

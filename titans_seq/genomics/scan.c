@@ -97,7 +97,7 @@ AVX2 static inline void put_tokens(uint8_t *out, const uint8_t *text) {
 /* While two steps are left: one is looked at, and from any of its lines a whole step is read and written; what lies
    behind the line's end is written over by the next. */
 AVX2 static const uint8_t *fast(struct place *at, const uint8_t *text, const uint8_t *end) {
-    for (; end - text >= 2 * STEP; text += STEP) {
+    for (; end - text >= 2 * STEP && !at->scan->foreign; text += STEP) {
         const struct masks m = look(text);
         const uint64_t letters = ~m.newline;
         if (at->in_n || (m.plain | m.newline) != ~(uint64_t)0 || (m.soft & letters) != (at->in_soft ? letters : 0)) {
@@ -127,7 +127,7 @@ AVX2 static const uint8_t *fast(struct place *at, const uint8_t *text, const uin
 /* In words of eight letters, without such instructions; a word with a newline in it is left to `slow`. With the two
    other bits by which T differs turned over, A, C, G and T are the same in all bits but 1, 2 and 5. */
 static const uint8_t *fast_words(struct place *at, const uint8_t *text, const uint8_t *end) {
-    for (; end - text >= 8; text += 8) {
+    for (; end - text >= 8 && !at->scan->foreign; text += 8) {
         uint64_t word;
         memcpy(&word, text, 8);
         const uint64_t tokens = (word ^ word >> 1) >> 1 & 3 * EACH_BYTE;
@@ -156,19 +156,19 @@ int titans_scan_level(void) {
     return 1;
 }
 
-/* Scan a text at `level`, or the best this processor has where that is lower. */
+/* Scan a text at `level`, or the best this processor has where that is lower. Soon after a foreign byte it stops. */
 void titans_scan(struct text_scan *s, int level) {
     const int best = titans_scan_level();
     if (level > best) level = best;
     struct place at = {s, s->counts, s->tokens, 0, 0};
-    for (int64_t piece = 0; piece < s->pieces; piece++) {
+    for (int64_t piece = 0; piece < s->pieces && !s->foreign; piece++) {
         const uint8_t *text = s->text + s->begins[piece], *end = s->text + s->ends[piece], *first = at.out;
         at.row = s->counts + s->rows[piece] * COLUMNS;
 #if defined(__x86_64__) && defined(__GNUC__)
         if (level == 2) text = fast(&at, text, end);
 #endif
         if (level == 1) text = fast_words(&at, text, end);
-        slow(&at, text, end);
+        if (!s->foreign) slow(&at, text, end);
         at.row[LENGTH] += at.out - first;
     }
     s->size = at.out - s->tokens;

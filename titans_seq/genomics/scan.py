@@ -27,6 +27,7 @@ class Scan(NamedTuple):
     Attributes
     ----------
     tokens : uint8 [T]
+        Good until the scanner's next call, which may use the same room.
     counts : int64 [rows, 4]
         Letters of each contig; how many are N, C or G, and lower case.
     n_edges, soft_edges : int64, ascending
@@ -36,7 +37,8 @@ class Scan(NamedTuple):
     newlines : int
         Line ends.
     foreign : bool
-        Whether any byte is neither a nucleotide code nor space.
+        Whether any byte is neither a nucleotide code nor space. Then the other fields are of no use, but for this:
+        ``counts[0, 0]`` is 0 only where the first contig has no letter at all.
     """
 
     tokens: Tokens

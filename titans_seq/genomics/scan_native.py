@@ -52,35 +52,37 @@ def text_scanner() -> Scanner:
     return scan_text if compiled is None else CompiledScanner(compiled)
 
 
+_TABLE: Final = np.frombuffer(TOKEN_OF_BYTE, dtype=np.uint8)
+
+
 class CompiledScanner:
-    """Scans texts with `compiled`; keeps its room for edges from block to block."""
+    """Scans texts with `compiled`; keeps its room from block to block (fresh memory costs as much as the scan)."""
 
     def __init__(self, compiled: ctypes.CDLL) -> None:
         self._scan = compiled.titans_scan
         self._scan.restype = None
         self._edges = np.empty((2, 0), dtype=np.int64)
+        self._tokens = np.empty(0, dtype=np.uint8)
 
     def __call__(self, text: bytes, begins: Sequence[int], ends: Sequence[int], rows: Sequence[int]) -> Scan:
-        if self._edges.shape[1] < len(text):  # room that is not written to costs no memory
-            self._edges = np.empty((2, len(text)), dtype=np.int64)
+        if self._edges.shape[1] < len(text):
+            self._tokens = np.empty(len(text) + _STEP, dtype=np.uint8)
+            self._edges = np.empty((2, len(text)), dtype=np.int64)  # what is not written to costs no memory
         pieces = np.array([begins, ends, rows], dtype=np.int64)
-        tokens = np.empty(len(text) + _STEP, dtype=np.uint8)
         counts = np.zeros((rows[-1] + 1, 4), dtype=np.int64)
         letters = np.zeros(256, dtype=np.int64)
         first, stride = _address(pieces), pieces.strides[0]
         found = _TextScan(
             text=text, begins=first, ends=first + stride, rows=first + 2 * stride, pieces=len(rows),
-            token_of_byte=_address(_TABLE), tokens=_address(tokens), counts=_address(counts),
+            token_of_byte=_address(_TABLE), tokens=_address(self._tokens), counts=_address(counts),
             n_edges=_address(self._edges), soft_edges=_address(self._edges) + self._edges.strides[0],
             letters=_address(letters),
         )  # fmt: skip
         self._scan(ctypes.byref(found), ctypes.c_int(level()))
         n_edges = self._edges[0, : found.n_edge_count].copy()
         soft_edges = self._edges[1, : found.soft_edge_count].copy()
-        return Scan(tokens[: found.size], counts, n_edges, soft_edges, letters, found.newlines, bool(found.foreign))
-
-
-_TABLE: Final = np.frombuffer(TOKEN_OF_BYTE, dtype=np.uint8)
+        tokens = self._tokens[: found.size]
+        return Scan(tokens, counts, n_edges, soft_edges, letters, found.newlines, bool(found.foreign))
 
 
 def _address(array: npt.NDArray[Any]) -> int:

@@ -27,7 +27,7 @@ except ImportError:  # no wheel for every platform
 Progress = Callable[[int, int | None], None]
 
 _INFLATE_ERRORS: Final[tuple[type[Exception], ...]] = (zlib.error, getattr(_inflate, "error", zlib.error))
-BLOCK: Final = 1 << 20
+BLOCK: Final = 1 << 21
 _GZIP: Final = b"\x1f\x8b"
 _FOREIGN_MAGIC: Final = (
     (b"BZh", "bzip2"),

@@ -228,7 +228,7 @@ def _write_note(note: Path, content: dict[str, Any]) -> None:
     handle, name = tempfile.mkstemp(dir=note.parent, prefix=_BUILDING)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            json.dump(content, stream)
+            stream.write(json.dumps(content))
         os.replace(name, note)
     except BaseException:
         with suppress(OSError):
