@@ -87,8 +87,8 @@ def mixed(*, calls: int, call: int) -> str:
         nonlocal state
         tokens = torch.randint(0, 4, (1, call))
         experts, state = mixing.read(tokens, mask, state)
-        mixing.input(experts, None)
-        mixing.mix(logits, hidden, experts, tokens=tokens, mask=mask, state=state)
+        mixing.input(experts.features, None)
+        mixing.mix(logits, mixing.gate(hidden), experts, tokens=tokens, mask=mask, state=state)
 
     return f"| table and mixture | {call / quickest(step, calls):,.0f} |"
 

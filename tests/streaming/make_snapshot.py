@@ -1,4 +1,4 @@
-"""How data/*-v1.safetensors were made: `python -m tests.streaming.make_snapshot`. Never run it again for version 1."""
+"""How the files of data/ came about: `python -m tests.streaming.make_snapshot`, which makes only what is not there."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from pathlib import Path
 import torch
 
 from titans_seq.streaming import Encoder, Place, Session
+from titans_seq.streaming.session_file import VERSION
 from titans_seq.tasks import BaseContext, NextBase
 
 OLD = Path(__file__).parent / "data" / "mag-v1.safetensors"
-OLD_SESSION = Path(__file__).parent / "data" / "session-v1.safetensors"
+SESSIONS = {version: Path(__file__).parent / "data" / f"session-v{version}.safetensors" for version in (1, 2)}
 
 
 def small_encoder() -> Encoder:
@@ -43,7 +44,8 @@ if __name__ == "__main__":
     encoder = small_encoder()
     with torch.no_grad():
         _, state = encoder(small_tokens())
-    state.save(OLD)
     session = small_session()
     session.feed(BASES)
-    session.save(OLD_SESSION)
+    for path, save in ((OLD, state.save), (SESSIONS[VERSION], session.save)):
+        if not path.exists():
+            save(path)

@@ -11,6 +11,7 @@ import torch
 from tests.streaming.conftest import SMALL, make_model
 from titans_seq.errors import RangeError, ShapeError, StateMismatchError
 from titans_seq.genomics import encode
+from titans_seq.models import StreamState
 from titans_seq.streaming import DnaModel, Place, Readings, Session
 from titans_seq.streaming.session_file import model_hash
 
@@ -216,3 +217,35 @@ def test_other_rows_and_no_place_are_refused(model: DnaModel, saved: Path, tmp_p
         Session(model).load(tmp_path / "nowhere.safetensors", expect=Place("chr1", 0))
     with pytest.raises(ShapeError, match="a place belongs to a single row"):
         Session(model, rows=2, place=Place("chr1", 0))
+
+
+def test_the_encoder_reads_whole_chunks_only(any_model: DnaModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However a stream is cut, so that writes of a chunk are summed in one order."""
+    encoder, calls = any_model.task.encoder, []
+    read = type(encoder).forward
+
+    def watched(self: object, x: torch.Tensor, state: StreamState | None = None, **more: object) -> object:
+        calls.append((0 if state is None else state.position, x.shape[1]))
+        return read(encoder, x, state, **more)
+
+    monkeypatch.setattr(type(encoder), "forward", watched)
+    session = Session(any_model)
+    for size in (3, 1, 4, 21, 11, 7):
+        session.feed(bases(size))
+    assert calls == [(0, 8), (0, 8), (0, 8), (8, 16), (24, 8), (24, 16), (40, 8)]
+    assert session.tokens_read == 47
+    assert session.tensors()["state/position"] == 40
+
+
+def test_any_cut_gives_the_same_bits_in_chunks_of_a_presets_size(tmp_path: Path) -> None:
+    """A small difference is nothing that a trained memory could make much of: there is none."""
+    session = Session(make_model(tmp_path, settings=[*SMALL[:-1], "model.chunk_size=64", "table.megabytes=1.5"]))
+    tokens = bases(1500)
+    twin, whole = session.fork(), session.feed(tokens)
+    parts = [twin.feed(part) for part in np.split(tokens, [1, 2, 63, 64, 200, 319, 400, 1400])]
+    found = Readings.join(parts)
+    assert found.vectors is not None
+    assert whole.vectors is not None
+    assert torch.equal(found.vectors, whole.vectors)
+    assert torch.equal(found.loss.nan_to_num(), whole.loss.nan_to_num())
+    assert all(torch.equal(value, twin.tensors()[name]) for name, value in session.tensors().items())

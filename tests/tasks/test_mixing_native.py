@@ -83,7 +83,7 @@ def test_a_cut_changes_no_bit_of_what_is_mixed() -> None:
     mixing = task.mixing
     assert mixing is not None
     generator = torch.Generator().manual_seed(0)
-    own, hidden = (torch.randn(2, 150, width, generator=generator) for width in (4, 16))
+    own, gate = (torch.randn(2, 150, width, generator=generator) for width in (4, mixing.count))
 
     def mixed(cuts: list[int]) -> tuple[Tensor, dict[str, Tensor]]:
         state, parts = mixing.initial_state(2, device=torch.device("cpu")), []
@@ -91,12 +91,10 @@ def test_a_cut_changes_no_bit_of_what_is_mixed() -> None:
             here = slice(first, last)
             experts, state = mixing.read(tokens[:, here], tokens[:, here] < 4, state)
             parts.append(mixing.mix(
-                own[:, here], hidden[:, here], experts, tokens=tokens[:, here], mask=tokens[:, here] < 4, state=state
+                own[:, here], gate[:, here], experts, tokens=tokens[:, here], mask=tokens[:, here] < 4, state=state
             ))  # fmt: skip
         return torch.cat(parts, 1), state.fast.tensors()
 
-    # The gate is a product of matrices, whose last bits follow the number of rows.
-    mixing.gate.weight.zero_()
     whole, end = mixed([])
     for cuts in ([1, 7, 40, 41, 90], [149]):
         parts, state = mixed(cuts)

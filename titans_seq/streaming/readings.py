@@ -79,18 +79,18 @@ class Tap:
     seen: list[Tensor] = field(default_factory=list)
     readings: list[list[Reading]] | None = None
 
-    def vectors(self) -> Tensor | None:
-        """The chosen layer's vectors, in float32."""
-        return torch.cat(self.seen, 1).float() if self.seen else None
+    def vectors(self, given: slice) -> Tensor | None:
+        """The chosen layer's vectors, in float32, of those tokens of the call."""
+        return torch.cat(self.seen, 1)[:, given].float() if self.seen else None
 
-    def memory(self, real: Tensor) -> MemoryRecord | None:
-        """What the memories did, with 0 where ``real`` (B, T) is False."""
+    def memory(self, real: Tensor, given: slice) -> MemoryRecord | None:
+        """What the memories did at those tokens of the call, with 0 where ``real`` (B, T) is False."""
         memories = [seen for seen in self.readings or [] if seen]
         if not memories:
             return None
 
         def stacked(quantity: Callable[[Reading], Tensor | None]) -> Tensor:
-            return torch.where(real, torch.stack([_joined(calls, quantity) for calls in memories]), 0.0)
+            return torch.where(real, torch.stack([_joined(calls, quantity)[:, given] for calls in memories]), 0.0)
 
         return MemoryRecord(
             surprise=stacked(lambda call: call.surprise),

@@ -243,13 +243,16 @@ class Session:
         with torch.inference_mode(), tapped(self.task, layer=self.layer, record=self.record) as tap:
             if self._state is None:
                 self.task.expect(self.expect)
+            # The model reads bases behind its last border again, and fills the chunk that they begin.
+            held = 0 if self._state is None else self._state.held_back
+            given = slice(held, held + tokens.shape[1])
             logits, self._state = self.task(tokens, state=self._state)
             before = torch.cat([self._logits[:, None], logits[:, :-1]], 1)
             known = (tokens < N_TOKEN) & before[..., 0].isfinite()
             loss = torch.where(known, nats_per_base(before, tokens, known), torch.nan)
             self._logits = logits[:, -1]
             self._read += tokens.shape[1]
-            return Readings(tap.vectors(), logits, loss, tap.memory(tokens < N_TOKEN))
+            return Readings(tap.vectors(given), logits, loss, tap.memory(tokens < N_TOKEN, given))
 
     def _nothing(self) -> Readings:
         """Readings of a piece of no tokens."""

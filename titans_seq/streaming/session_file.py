@@ -18,7 +18,7 @@ from titans_seq.tasks import NextBase
 from titans_seq.tensor_files import load_tensors, read_metadata, save_tensors
 
 FORMAT = "titans-seq session"
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -192,15 +192,15 @@ class TableMixing(nn.Module):
             return None
         return torch.rand(len(tokens), device=tokens.device) >= self.drop
 
-    def input(self, experts: Experts, keep: Tensor | None) -> Tensor:
-        """What the table adds to the encoder's input, (B, T, d_model)."""
-        x = self.features(experts.features)
+    def input(self, features: Tensor, keep: Tensor | None) -> Tensor:
+        """What the table adds to the encoder's input, (B, T, d_model), of `Experts.features`."""
+        x = self.features(features)
         return x if keep is None else x * keep[:, None, None]
 
     def mix(
         self,
         logits: Tensor,
-        hidden: Tensor,
+        gate: Tensor,
         experts: Experts,
         *,
         tokens: Tensor,
@@ -212,8 +212,10 @@ class TableMixing(nn.Module):
 
         Parameters
         ----------
-        logits, hidden : (B, T, A) and (B, T, d_model)
+        logits : (B, T, A)
             The network's.
+        gate : (B, T, E)
+            What the network's vectors add to the weights, by `gate`.
         tokens, mask : (B, T)
             What was read; it is what the positions before had predicted.
         state : behind these tokens, as `read` gave it; its fast weights go on in place.
@@ -225,13 +227,13 @@ class TableMixing(nn.Module):
         own = own - own.mean(-1, keepdim=True)
         kept = mask if keep is None else mask & keep[:, None]
         if experts.counts is not None:
-            mixed = self._mix_compiled(own, sure, hidden, experts, tokens=tokens, mask=kept, state=state)
+            mixed = self._mix_compiled(own, sure, gate, experts, tokens=tokens, mask=kept, state=state)
             mixed = self._doubted(mixed, experts.situation)
             return mixed if keep is None else torch.where(keep[:, None, None], mixed, own)
         scores = torch.cat([experts.scores, own.unsqueeze(2)], 2)
         where = torch.cat([experts.confidence, sure.unsqueeze(-1)], -1) + self._offset
         weights = self.by_confidence(where).squeeze(-1) + self.by_situation(experts.situation)
-        weights = weights + self.gate(hidden).float() + self._own
+        weights = weights + gate.float() + self._own
         with torch.no_grad():
             learned = self._adapt(
                 weights.detach(), scores.detach(), where, experts.situation,
@@ -250,7 +252,7 @@ class TableMixing(nn.Module):
         self,
         own: Tensor,
         sure: Tensor,
-        hidden: Tensor,
+        gate: Tensor,
         experts: Experts,
         *,
         tokens: Tensor,
@@ -274,7 +276,7 @@ class TableMixing(nn.Module):
             fast={names.get(name, name): value for name, value in fast.tensors().items()},
         )  # fmt: skip
         learned = self.by_confidence.weight, self.by_situation.weight
-        mixed: Tensor = Mix.apply(own, self.gate(hidden).float(), *learned, self.experts.log_alpha, call)
+        mixed: Tensor = Mix.apply(own, gate.float(), *learned, self.experts.log_alpha, call)
         return mixed
 
     def _adapt(

@@ -18,9 +18,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from titans_seq.errors import ShapeError
 from titans_seq.models import Encoder, StreamState
 from titans_seq.tasks.base_context import UNKNOWN, BaseContext
 from titans_seq.tasks.mixing import MixingState, TableMixing
+from titans_seq.tasks.pending import Pending
 from titans_seq.tasks.trainable import Cost, Units
 
 BITS_PER_NAT = 1 / log(2)
@@ -33,16 +35,24 @@ class NextBaseState:
     Attributes
     ----------
     tail
-        The last bases of each row, (B, tail_length) int64.
+        The last bases of each row before those that are pending, (B, tail_length) int64.
     encoder
-        The encoder's own state.
+        The encoder's own state, without those that are pending.
     mixing
         The table's, where there is one; reading on changes it in place, see `fork`.
+    pending
+        Bases behind the encoder's last border; see `titans_seq.tasks.pending`.
     """
 
     tail: Tensor
     encoder: StreamState
     mixing: MixingState | None = None
+    pending: Pending | None = None
+
+    @property
+    def held_back(self) -> int:
+        """Bases that are pending."""
+        return 0 if self.pending is None else self.pending.length
 
     def detach(self) -> NextBaseState:
         """Cut the state from the graph: gradients stop here, the memory goes on."""
@@ -52,6 +62,11 @@ class NextBaseState:
         """Start the rows marked in ``rows`` (B,) bool afresh; allowed at the encoder's borders."""
         if not bool(rows.any()):
             return self
+        if self.pending is not None:
+            raise ShapeError(
+                f"rows can be reset only at a multiple of {self.encoder.encoder().border} tokens (encoder.border), but "
+                f"{self.held_back} were read since; fill up with masked tokens first, or reset all rows"
+            )
         tail = torch.where(rows[:, None], torch.full_like(self.tail, UNKNOWN), self.tail)
         # An encoder without memory and attention carries nothing that could be reset.
         encoder = self.encoder.reset(rows) if self.encoder.tensors() else self.encoder
@@ -68,6 +83,8 @@ class NextBaseState:
         named = {f"encoder/{name}": value for name, value in self.encoder.tensors().items()}
         if self.mixing is not None:
             named |= {f"mixing/{name}": value for name, value in self.mixing.tensors().items()}
+        if self.pending is not None:
+            named |= {f"pending/{name}": value for name, value in self.pending.tensors().items()}
         return {"tail": self.tail, "position": torch.tensor(self.encoder.position), **named}
 
 
@@ -127,20 +144,63 @@ class NextBase(nn.Module):
         tokens = tokens.long()
         if mask is None:
             mask = tokens < UNKNOWN
-        tail = self.context.empty_tail(tokens.shape[0], device=tokens.device) if state is None else state.tail
-        x, tail = self.context(tokens, tail)
-        before = None if state is None else state.encoder
-        mixing = None if state is None else state.mixing
-        if self.mixing is None or self.mixing.off:
-            y, after = self.encoder(x, state=before, mask=mask)
-            return self.head(self.norm(y)).float(), NextBaseState(tail=tail, encoder=after, mixing=mixing)
-        mixing = mixing or self.mixing.initial_state(len(tokens), device=tokens.device)
-        experts, mixing = self.mixing.read(tokens, mask, mixing)
-        keep = self.mixing.kept_rows(tokens)
-        y, after = self.encoder(x + self.mixing.input(experts, keep), state=before, mask=mask)
+        mixing, experts, keep = None if state is None else state.mixing, None, None
+        if self.mixing is not None and not self.mixing.off:
+            mixing = mixing or self.mixing.initial_state(len(tokens), device=tokens.device)
+            experts, mixing = self.mixing.read(tokens, mask, mixing)
+            keep = self.mixing.kept_rows(tokens)
+        piece = Pending(tokens, mask, None if experts is None else experts.features)
+        held = 0 if state is None else state.held_back
+        y, tail, encoder, pending = self._encode(piece, state, keep)
         y = self.norm(y)
-        logits = self.mixing.mix(self.head(y), y, experts, tokens=tokens, mask=mask, state=mixing, keep=keep)
-        return logits, NextBaseState(tail=tail, encoder=after, mixing=mixing)
+        given = slice(held, held + tokens.shape[1])
+        logits = self.head(y)[:, given]
+        after = NextBaseState(tail=tail, encoder=encoder, mixing=mixing, pending=pending)
+        if self.mixing is None or mixing is None or experts is None:
+            return logits.float(), after
+        gate = self.mixing.gate(y)[:, given]
+        return self.mixing.mix(logits, gate, experts, tokens=tokens, mask=mask, state=mixing, keep=keep), after
+
+    def _encode(
+        self, piece: Pending, state: NextBaseState | None, keep: Tensor | None
+    ) -> tuple[Tensor, Tensor, StreamState, Pending | None]:
+        """Vectors (B, P + T + filling, d_model) of what was pending and of the piece; tail, state, what is pending now.
+
+        Where there are no gradients the encoder's state stays at a border, see `titans_seq.tasks.pending`.
+        """
+        rows = len(piece.tokens)
+        if state is None:
+            tail, before = self.context.empty_tail(rows, device=piece.tokens.device), None
+        else:
+            tail, before = state.tail, state.encoder
+            piece = piece if state.pending is None else state.pending.then(piece)
+        begin, border = 0 if before is None else before.position, self.encoder.border
+        whole, missing = piece.length, -(begin + piece.length) % border
+        if missing and ((state is not None and state.held_back) or self._holds_back(before, rows)):
+            whole = max(0, (begin + piece.length) // border * border - begin)
+        else:
+            missing = 0
+        read = piece.filled(missing) if missing else piece
+        x, _ = self.context(read.tokens, tail)
+        if self.mixing is not None and read.features is not None:
+            x = x + self.mixing.input(read.features, keep)
+        tail = torch.cat([tail, piece.tokens], 1)[:, whole : whole + tail.shape[1]]
+        if not missing:
+            y, after = self.encoder(x, state=before, mask=read.mask)
+            return y, tail, after, None
+        found = []
+        if whole:
+            y, before = self.encoder(x[:, :whole], state=before, mask=read.mask[:, :whole])
+            found.append(y)
+        y, _ = self.encoder(x[:, whole:], state=before, mask=read.mask[:, whole:])
+        after = self.encoder.initial_state(rows) if before is None else before
+        return torch.cat([*found, y], 1), tail, after, piece.behind(whole)
+
+    def _holds_back(self, before: StreamState | None, rows: int) -> bool:
+        """Whether bases behind a border wait for the rest of their chunk: in reading, if anything is carried at all."""
+        if self.training or torch.is_grad_enabled():
+            return False
+        return bool((before or self.encoder.initial_state(rows)).tensors())
 
     def cost(self, segment: Any, *, state: NextBaseState | None, device: torch.device) -> Cost:
         """Give the cost in nats of the base after each token of a segment (`titans_seq.genomics.Segment`)."""
@@ -162,7 +222,9 @@ class NextBase(nn.Module):
         )
         table = {name.removeprefix("mixing/"): value for name, value in tensors.items() if name.startswith("mixing/")}
         mixing = self.mixing.load_state(table) if self.mixing is not None and table else None
-        return NextBaseState(tail=tensors["tail"], encoder=state.bind(self.encoder), mixing=mixing)
+        held = {name.removeprefix("pending/"): value for name, value in tensors.items() if name.startswith("pending/")}
+        pending = Pending.from_tensors(held) if held else None
+        return NextBaseState(tail=tensors["tail"], encoder=state.bind(self.encoder), mixing=mixing, pending=pending)
 
 
 def nats_per_base(logits: Tensor, targets: Tensor, target_mask: Tensor) -> Tensor:
