@@ -125,12 +125,14 @@ def test_what_the_memories_did(genome: Path, contigs: dict[str, str], model: Pat
     task = open_dna_model(model).task
     with torch.no_grad(), task.encoder.record() as readings:
         task(torch.from_numpy(encode(contigs["two"]).astype(np.int64))[None])
-    per_memory = {
-        "gradient": [calls[0].surprise for calls in readings],
-        "write": [calls[0].surprise * calls[0].learning_rate for calls in readings],
-        "forget": [calls[0].forget for calls in readings],
+    of_a_call = {
+        "gradient": lambda call: call.surprise,
+        "write": lambda call: call.surprise * call.learning_rate,
+        "forget": lambda call: call.forget,
     }[what]
-    wanted = torch.stack([values.mean(1)[0] for values in per_memory]).mean(0).numpy()
+    per_memory = [torch.cat([of_a_call(call) for call in calls], -1) for calls in readings]
+    # The last chunk is filled up.
+    wanted = torch.stack([values.mean(1)[0] for values in per_memory]).mean(0).numpy()[: len(contigs["two"])]
     same(found, binned({"two": wanted}, 1))
 
 

@@ -35,7 +35,7 @@ def trace_memory(
     Parameters
     ----------
     call
-        Tokens of one call.
+        Tokens of one call, about: what is recorded of a chunk in two pieces would be recorded twice.
 
     Returns
     -------
@@ -43,7 +43,8 @@ def trace_memory(
         By quantity, (memories, stop - start); a quantity that no memory has is left out, and without a memory
         nothing is left.
     """
-    first = max(0, start - lead)
+    first, border = max(0, start - lead), task.encoder.border
+    call = -(-call // border) * border
     was_training = task.training
     task.eval()
     state = None
@@ -54,7 +55,7 @@ def trace_memory(
         series = {label: [_joined(seen, name) for seen in readings] for name, label in QUANTITIES.items()}
     task.train(was_training)
     kept = {label: [line for line in lines if line is not None] for label, lines in series.items()}
-    return {label: np.stack(lines)[:, start - first :] for label, lines in kept.items() if lines}
+    return {label: np.stack(lines)[:, start - first : stop - first] for label, lines in kept.items() if lines}
 
 
 def _joined(readings: list[Reading], name: str) -> NDArray[np.float32] | None:
