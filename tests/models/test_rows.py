@@ -33,6 +33,15 @@ def test_masked_tokens_write_nothing(variant: str, memory: str) -> None:
     assert after.position == 11
 
 
+@every_pair
+def test_no_rows_give_no_rows(variant: str, memory: str) -> None:
+    encoder = build(variant, memory)
+    y, state = encoder(tokens(0, 11))
+    again, state = encoder(tokens(0, 6), state)
+    assert (y.shape, again.shape, state.position) == ((0, 11, 16), (0, 6, 16), 17)
+    again.sum().backward()
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_row_that_begins_anew_at_a_border_is_a_fresh_stream(variant: str) -> None:
     encoder, x = build(variant), tokens(3, 8 + 13)

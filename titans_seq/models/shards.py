@@ -69,7 +69,7 @@ class ShardedMixer(MemoryMixer):
     def _side_by_side(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """Whole shards, folded into the batch: (B, n S, d_model) -> (B n, S, d_model) and back."""
         batch, count = x.shape[0], x.shape[1] // self.shard
-        folded = x.reshape(batch * count, self.shard, -1)
+        folded = x.reshape(batch * count, self.shard, x.shape[-1])
         marks = None if mask is None else mask.reshape(batch * count, self.shard)
         y, _ = self.local(folded, self.local.initial_state(batch * count), marks, position=0)
         if self.local.readings is not None and self.local.spec.structure != "none":

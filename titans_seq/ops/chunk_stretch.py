@@ -17,6 +17,7 @@ from titans_seq.ops.chunk_adjoint import write_backward
 from titans_seq.ops.chunk_read import read_backward, read_forward
 from titans_seq.ops.chunk_write import KeyPath, Trace, write_forward
 from titans_seq.ops.coefficients import Coefficients
+from titans_seq.ops.first_order import first_order
 from titans_seq.ops.rule import MemoryRule
 
 # Numbers in the largest tensor of a block on a CPU. Smaller blocks stay in the cache but pay more for calling torch,
@@ -78,6 +79,7 @@ class Stretch(torch.autograd.Function):
         return y, surprise, _unstack(rule, state)
 
     @staticmethod
+    @first_order
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         ybar, _, end_bar = grads
         rule, st, closes = ctx.rule, ctx.rule.structure, ctx.closes

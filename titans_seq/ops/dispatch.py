@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import logging
 import os
+from dataclasses import replace
 from functools import cache
 from importlib.util import find_spec
 
@@ -26,6 +27,7 @@ import torch
 from torch import Tensor
 
 from titans_seq.errors import ConfigError, unknown_name
+from titans_seq.ops.checks import check_inputs
 from titans_seq.ops.chunkwise import chunkwise_with_surprise
 from titans_seq.ops.native import memory as native
 from titans_seq.ops.recurrent import recurrent
@@ -87,6 +89,9 @@ def _run(
     q: Tensor, k: Tensor, v: Tensor, gates: Gates, state: MemoryState, rule: MemoryRule, chunk_size: int, backend: str,
     products: torch.dtype | None,
 ) -> tuple[Tensor, Tensor | None, MemoryState]:  # fmt: skip
+    if q.shape[0] == 0:  # no rows: nothing to launch, and sizes that cannot be told from what is there
+        check_inputs(q, k, v, gates, state, rule, chunk_size)
+        return torch.empty_like(v), q.new_empty(q.shape[:3]), replace(state, position=state.position + q.shape[2])
     if backend == "recurrent":
         y, after = recurrent(q, k, v, gates, state, rule=rule, chunk_size=chunk_size)
         return y, None, after

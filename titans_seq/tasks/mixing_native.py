@@ -13,9 +13,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from titans_seq.memory.table import TableReading
+from titans_seq.ops.first_order import first_order
 from titans_seq.ops.native import library
 
 _LOGS = 4096
@@ -190,7 +190,7 @@ class Mix(torch.autograd.Function):
         return tensors["mixed"]
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx: Any, back: Tensor) -> tuple[Tensor | None, ...]:
         """The adjoint; fast weights are constants."""
         call: MixCall = ctx.call

@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from titans_seq.ops.first_order import first_order
 from titans_seq.ops.native import level, library
 from titans_seq.ops.native.arguments import LayerCall
 
@@ -86,7 +86,7 @@ class _Inputs(torch.autograd.Function):
         return q, k, v
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx: Any, *bars: Tensor) -> tuple[Tensor | None, ...]:
         x, tail, weight = ctx.saved_tensors
         q, k, v = (bar if bar.stride(-1) == 1 else bar.contiguous() for bar in bars)
@@ -109,7 +109,7 @@ class _Outputs(torch.autograd.Function):
         return y
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx: Any, *bars: Tensor) -> tuple[Tensor | None, ...]:
         reads, gate, weight = ctx.saved_tensors
         batch, heads, tokens, value = reads.shape
@@ -129,7 +129,7 @@ class _SwiGLU(torch.autograd.Function):
         return y
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx: Any, *bars: Tensor) -> Tensor:
         (x,) = ctx.saved_tensors
         x_bar = torch.empty_like(x)
@@ -148,7 +148,7 @@ class _RMSNorm(torch.autograd.Function):
         return y
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx: Any, *bars: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         x_bar, weight_bar = torch.empty_like(x), x.new_empty(_PARTS, *weight.shape)

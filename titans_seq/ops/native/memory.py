@@ -13,10 +13,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from titans_seq.ops.biases import L2, AttentionalBias, DotProduct, Huber, HuberMixture, HuberNorm, Robust
 from titans_seq.ops.checks import check_inputs
+from titans_seq.ops.first_order import first_order
 from titans_seq.ops.native import level, library
 from titans_seq.ops.native.arguments import LAYERS, ChunkCall
 from titans_seq.ops.native.room import Room
@@ -170,7 +170,7 @@ class _Chunks(torch.autograd.Function):
         return y, surprise, end, border
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx: Any, *bars: Tensor | None) -> tuple[Tensor | None, ...]:
         y_bar = None if bars[0] is None else _dense(bars[0])
         end_bar, border_bar = (None if x is None else x.contiguous() for x in bars[2:])

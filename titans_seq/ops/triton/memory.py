@@ -13,6 +13,7 @@ from torch import Tensor
 from titans_seq.errors import ShapeError
 from titans_seq.ops.checks import check_inputs
 from titans_seq.ops.chunkwise import _stretches
+from titans_seq.ops.first_order import first_order
 from titans_seq.ops.rule import Gates, MemoryRule, MemoryState
 from titans_seq.ops.triton.gates import gates_backward, gates_forward
 from titans_seq.ops.triton.layout import Layout, equal_rows, logarithms, packed_rows, pair
@@ -136,6 +137,7 @@ class Memory(torch.autograd.Function):
         return y, surprise, end
 
     @staticmethod
+    @first_order
     def backward(ctx: Any, *bars: Tensor | None) -> tuple[Tensor | None, ...]:
         plan, (ybar, _, end_bar) = ctx.plan, bars
         rows, chunk = plan.layout, plan.layout.chunk
