@@ -203,7 +203,7 @@ def test_input_that_cannot_be_used(
 
 def test_calls_that_cannot_be_used(ask, sets: dict[str, Path], tmp_path: Path) -> None:
     for arguments, words in (
-        (["classify", sets["test"], "--model", tmp_path / "no"], "holds no model.safetensors"),
+        (["classify", sets["test"], "--model", tmp_path / "no"], "found neither"),
         (["train-classifier", sets["train"]], "give it as --out"),
         (["train-classifier", "--out", tmp_path / "x"], "found none"),
         (["audit-splits", sets["train"], "--label-column", "y"], "no column 'y'"),

@@ -10,11 +10,10 @@ from torch import Tensor
 
 from titans_seq.config import TrainClassifierConfig, parse_config
 from titans_seq.errors import InputFileError
+from titans_seq.streaming.model import model_file
 from titans_seq.tasks.build_classifier import build_classifier
 from titans_seq.tasks.classify import SequenceClassifier
 from titans_seq.tensor_files import load_tensors, load_weights, read_metadata
-
-FILE = "model.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +47,7 @@ def open_classifier(path: Path, *, device: torch.device | str = "cpu") -> Classi
     InputFileError
         No such run, not finished, or another kind of model.
     """
-    file = path / FILE if path.is_dir() else path
-    if not file.exists():
-        hint = "finish it: titans-seq train-classifier --resume --out " + str(path)
-        there = (path / "config.yaml").exists()
-        raise InputFileError(path, problem=f"holds no {FILE}", hint=hint if there else "give a run folder")
+    file = model_file(path)
     words = read_metadata(file)
     if "classes" not in words or "config" not in words:
         raise InputFileError(
