@@ -59,7 +59,8 @@ class CopyReading:
     source
         Where it stands in the stream; -1 without a copy.
     run
-        Tokens that agreed in a row up to here.
+        Tokens that agreed in a row up to here, below W; from W on, W and the positions in a row at which all W agreed,
+        which is one more. Weights that have been trained know these numbers.
     misses
         Of the last W tokens.
     """
