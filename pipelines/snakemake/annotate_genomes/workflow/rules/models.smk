@@ -3,7 +3,8 @@ rule train_regions:
     input:
         [path for row in ANNOTATED for path in (row["genome"], row["annotation"])],
     output:
-        "results/models/regions/model.safetensors",
+        # The report too: one that is left where snakemake took an unfinished model away would mean a finished run.
+        multiext("results/models/regions/", "model.safetensors", "report.json"),
     params:
         run=lambda wildcards, output: str(Path(output[0]).parent),
         options=config["train_regions"],
@@ -26,7 +27,7 @@ rule train_dna:
     input:
         [row["genome"] for row in ASSEMBLIES.values()],
     output:
-        "results/models/dna/model.safetensors",
+        multiext("results/models/dna/", "model.safetensors", "report.json"),
     params:
         run=lambda wildcards, output: str(Path(output[0]).parent),
         options=config["train_dna"],

@@ -58,7 +58,9 @@ figure, axes = plt.subplots(figsize=(7, 3.5), layout="constrained")
 for label, members in groups.items():
     found = np.concatenate([np.asarray(lengths[name]) for name in members])
     axes.hist(found, bins=np.geomspace(60, 20_000, 60), histtype="step", label=label)
-axes.set(xscale="log", xlabel="length of a predicted CDS, bp", ylabel="genes")
+every = np.concatenate([np.asarray(found) for found in lengths.values()])
+shortest, longest = (every.min(), every.max()) if every.size else (60, 20_000)
+axes.set(xscale="log", xlim=(0.8 * shortest, 1.25 * longest), xlabel="length of a predicted CDS, bp", ylabel="genes")
 axes.legend(fontsize=8)
 with replacing(Path(snakemake.output.genes)) as temporary:
     figure.savefig(temporary, format="png", dpi=130)
@@ -72,12 +74,13 @@ centred = matrix - matrix.mean(0)
 _, spread, axes_of_spread = np.linalg.svd(centred, full_matrices=False)
 places = centred @ axes_of_spread[:2].T
 share = spread**2 / (spread**2).sum()
+size = float(np.clip(3e4 / max(1, len(matrix)), 3, 25))  # few points are seen, many do not hide each other
 figure, axes = plt.subplots(figsize=(5, 4.5), layout="constrained")
 for label, members in groups.items():
     mine = some["assembly"].is_in(members).to_numpy()
-    axes.scatter(*places[mine].T, s=3, alpha=0.4, label=label, linewidths=0)
+    axes.scatter(*places[mine].T, s=size, alpha=0.5, label=label, linewidths=0)
 axes.set(xlabel=f"first axis, {share[0]:.0%} of the spread", ylabel=f"second axis, {share[1]:.0%}")
-axes.legend(fontsize=8, markerscale=4)
+axes.legend(fontsize=8, markerscale=max(1, 5 / size**0.5))
 with replacing(Path(snakemake.output.map)) as temporary:
     figure.savefig(temporary, format="png", dpi=130)
 
