@@ -89,7 +89,7 @@ write_text(
     Path(snakemake.output.page),
     plain_page(
         title="annotate_genomes",
-        subtitle=f"{len(names)} assemblies, {total:,} windows",
+        subtitle=f"{len(names):,} {'assembly' if len(names) == 1 else 'assemblies'}, {total:,} windows",
         remarks=[],
         heading="Features found",
         table="<table><tr>" + "".join(f"<th>{cell}</th>" for cell in header) + f"</tr>{rows}</table>",
