@@ -9,7 +9,7 @@ from titans_seq.config import TrainClassifierConfig, parse_config, preset_text
 from titans_seq.errors import UnknownNameError
 from titans_seq.genomics.labelled_batches import Batch
 from titans_seq.tasks.build_classifier import build_classifier
-from titans_seq.tasks.classify import SequenceClassifier, other_strand, turned
+from titans_seq.tasks.classify import SequenceClassifier, kmer_counts, other_strand, turned
 from titans_seq.tasks.small_cnn import SmallCnn
 
 SMALL = ("model.d_model=16", "model.n_heads=2", "classifier.stride=4", "classifier.positions=40", "classifier.parts=4")
@@ -47,6 +47,8 @@ KINDS = {
     "no memory": ("model.memory=none", "model.variant=mal"),
     "mac": ("model.variant=mac",),
     "context": CONTEXT,
+    "content": ("classifier.content=[2,3]",),
+    "content of both strands": ("classifier.content=[3]", "classifier.reverse_complement=equivariant"),
     "no parts": ("classifier.parts=0", "classifier.positions=0"),
 }
 
@@ -85,6 +87,14 @@ def test_the_other_strand_of_a_row() -> None:
     tokens = torch.tensor([[0, 0, 1, 4, 4, 4], [0, 1, 2, 3, 4, 0]])
     assert other_strand(tokens, torch.tensor([4, 6])).tolist() == [[4, 2, 3, 3, 4, 4], [3, 4, 0, 1, 2, 3]]
     assert turned(torch.arange(8).view(2, 4), torch.tensor([3, 4])).tolist() == [[2, 1, 0, 3], [7, 6, 5, 4]]
+
+
+def test_kmers_are_counted_where_they_are_known() -> None:
+    tokens = torch.tensor([[0, 1, 0, 1, 4, 1], [3, 3, 3, 4, 4, 4]])  # A C A C N C, T T T
+    counts = kmer_counts(tokens, 2)
+    assert counts.shape == (2, 16)
+    assert {n: int(c) for n, c in enumerate(counts[0].tolist()) if c} == {1: 2, 4: 1}
+    assert {n: int(c) for n, c in enumerate(counts[1].tolist()) if c} == {15: 2}
 
 
 def test_the_arms_of_the_memory_differ_where_they_should() -> None:

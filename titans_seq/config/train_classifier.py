@@ -66,6 +66,8 @@ class ClassifierSection(Section):
     positions
         Places, counted from the start, whose bases also go straight to the output; null takes those of the longest
         training sequence (at most 2000), 0 none.
+    content
+        Lengths of k-mers (1 to 6) whose counts, wherever they stand, go straight to the output as well.
     both_ways
         Of ``conv``: read the tokens from the right as well.
     reverse_complement
@@ -84,6 +86,7 @@ class ClassifierSection(Section):
     layers: Positive = 2
     parts: NonNegative = 16
     positions: NonNegative | None = None
+    content: tuple[Annotated[int, Field(ge=1, le=6)], ...] = ()
     both_ways: bool = True
     reverse_complement: Literal["none", "augment", "average", "equivariant"] = "none"
     dropout: Fraction = 0.3

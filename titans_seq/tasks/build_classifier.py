@@ -50,6 +50,7 @@ def build_classifier(
         n_classes=n_classes,
         parts=around.parts,
         positions=around.positions or 0,
+        content=around.content,
         both_ways=around.both_ways,
         reverse_complement=around.reverse_complement,
         dropout=around.dropout,

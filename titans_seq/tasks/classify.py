@@ -1,9 +1,11 @@
 """Classify whole sequences: a front end, an encoder with a memory, pooling, a head.
 
-    logits = head(pool(y)) + sum_i A[i, base i],   y = encoder(front(bases))      memory carried over one sequence
+    logits = head(pool(y)) + sum_i A[i, base i] + sum_w C[w] sqrt(n_w)
+    y = encoder(front(bases))                                                     memory carried over one sequence
 
 The second term is a logistic regression on the bases at their places, counted from the start: a pooled grid of tokens
-blurs where a base stands, and in anchored sets (promoters, splice sites) that is half of the answer.
+blurs where a base stands, and in anchored sets (promoters, splice sites) that is half of the answer. The third is one
+on k-mers w by how often they stand anywhere, n_w; in small sets it holds what a network would need more data to learn.
 
 The state of a sequence begins and ends with it: sequences are independent of each other, so nothing goes from one
 batch to the next. The four ways to deal with the other strand are part of the model:
@@ -16,7 +18,7 @@ batch to the next. The four ways to deal with the other strand are part of the m
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -27,7 +29,7 @@ from torch.nn import functional as F
 
 from titans_seq.errors import unknown_name
 from titans_seq.models import Encoder
-from titans_seq.tasks.base_context import UNKNOWN
+from titans_seq.tasks.base_context import UNKNOWN, kmer_ids
 from titans_seq.tasks.pooling import Pooling
 from titans_seq.tasks.sequence_front import inside
 from titans_seq.tasks.trainable import Cost, Units
@@ -66,6 +68,13 @@ def turned(x: Tensor, lengths: Tensor) -> Tensor:
     return x.gather(1, index if x.ndim == 2 else index[..., None].expand_as(x))
 
 
+def kmer_counts(tokens: Tensor, k: int) -> Tensor:
+    """Count the k-mers of each row without an unknown base: (B, L) to float32 (B, 4^k)."""
+    found = tokens.new_zeros(len(tokens), 4**k + 1, dtype=torch.float32)
+    ids = kmer_ids(tokens, k)
+    return found.scatter_add(1, ids, torch.ones_like(ids, dtype=torch.float32))[:, :-1]
+
+
 class SequenceClassifier(nn.Module):
     """Whole sequences to classes; see the module's text.
 
@@ -79,6 +88,8 @@ class SequenceClassifier(nn.Module):
         Outputs.
     positions
         Places that the second term knows; 0 leaves it out. What lies behind them has no weight.
+    content
+        Lengths of the k-mers of the third term; empty leaves it out.
     both_ways
         Read the front's tokens a second time from the right, with the same weights; the two are joined by a
         linear map.
@@ -101,6 +112,7 @@ class SequenceClassifier(nn.Module):
         n_classes: int,
         parts: int,
         positions: int = 0,
+        content: Sequence[int] = (),
         both_ways: bool = False,
         reverse_complement: str = "none",
         dropout: float = 0.0,
@@ -125,6 +137,10 @@ class SequenceClassifier(nn.Module):
         self.places = nn.Linear(UNKNOWN * positions, n_classes, bias=False) if positions else None
         if self.places is not None:
             nn.init.zeros_(self.places.weight)
+        self.content = tuple(content)
+        self.words = nn.ModuleList(nn.Linear(4**k, n_classes, bias=False) for k in self.content)
+        for words in self.words:
+            nn.init.zeros_(words.weight)
         self.reset_every: int | None = None
         self.frozen = False
 
@@ -175,6 +191,11 @@ class SequenceClassifier(nn.Module):
                 # The strands are added to each other first: then their order changes no bit.
                 placed = placed + self._at_places(other_strand(tokens, lengths))
             logits = logits + placed
+        for k, words in zip(self.content, self.words, strict=True):
+            counts = kmer_counts(tokens, k)
+            if self.reverse_complement == "equivariant":
+                counts = counts + kmer_counts(other_strand(tokens, lengths), k)
+            logits = logits + words(counts.sqrt().to(words.weight.dtype)).float()
         return logits
 
     @torch.no_grad()
