@@ -43,15 +43,15 @@ def by_hand(text: bytes, begins: Sequence[int], ends: Sequence[int], rows: Seque
             if letter not in "ACGT":
                 letters[letter] = letters.get(letter, 0) + 1
             tokens.append(token)
-    newlines = sum(text[a:b].count(b"\n") for a, b in zip(begins, ends, strict=True))
+    newlines = [text[a:b].count(b"\n") for a, b in zip(begins, ends, strict=True)]
     wanted = {"tokens": tokens, "counts": counts, "n_edges": edges["n"], "soft_edges": edges["soft"]}
     return wanted | {"letters": letters, "newlines": newlines, "foreign": FOREIGN in tokens}
 
 
 def as_lists(found: Scan) -> Wanted:
     letters = {chr(code): int(found.letters[code]) for code in np.flatnonzero(found.letters)}
-    lists = {name: getattr(found, name).tolist() for name in ("tokens", "counts", "n_edges", "soft_edges")}
-    return lists | {"letters": letters, "newlines": found.newlines, "foreign": found.foreign}
+    names = ("tokens", "counts", "n_edges", "soft_edges", "newlines")
+    return {name: getattr(found, name).tolist() for name in names} | {"letters": letters, "foreign": found.foreign}
 
 
 @pytest.fixture(scope="module", params=["numpy", "plain", "AVX2"])
@@ -137,6 +137,7 @@ def outcome(path: Path, cache: Path, scanner: Callable[[], Scanner], block: int)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fasta, "text_scanner", scanner)
         patch.setattr(sources, "BLOCK", block)
+        patch.setattr(fasta, "_BITE", max(block // 3, 1))
         try:
             genome = open_genome(path, cache_dir=cache)
         except InputFileError as error:

@@ -19,6 +19,7 @@ from titans_seq.genomics.scan_native import text_scanner
 from titans_seq.genomics.writer import Heading, StoreWriter
 
 LONGEST_HEADER: Final = 1 << 20
+_BITE: Final = 1 << 19
 _SPACE: Final = b"\n \t"
 _NEWLINE, _GREATER = 10, 62
 _PROTEIN: Final = frozenset("EFILPQZJO*")
@@ -53,9 +54,31 @@ class _Parser:
         self._column = 0
 
     def feed(self, block: bytes, *, last: bool) -> None:
-        """Parse one block; an unfinished header or a lone carriage return at its end waits for the next."""
-        if not self._held and self._writer.has_contig and self._feed_bases(block):
-            return
+        """Parse one block, in bites, so that tokens are still in the processor's cache when they are written."""
+        at = 0
+        while at < len(block):
+            if not self._held and self._writer.has_contig:
+                at = self._feed_bases(block, at)
+            self._feed_text(block[at : at + _BITE], last=False)
+            at += _BITE
+        if last:
+            self._feed_text(b"", last=True)
+
+    def _feed_bases(self, block: bytes, at: int) -> int:
+        """The short way for what most bites are: letters of the open contig, and newlines. The place it led to."""
+        while at < len(block):
+            end = min(at + _BITE, len(block))
+            found = self._scan(block, [at], [end], [0])
+            if found.foreign:
+                break
+            if found.tokens.size:
+                self._writer.write(found, [])
+            self._advance(block, at, end, newlines=int(found.newlines[0]))
+            at = end
+        return at
+
+    def _feed_text(self, block: bytes, *, last: bool) -> None:
+        """The long way: an unfinished header or a lone carriage return at the end waits for the next bite."""
         text = self._unix_lines(self._held + block if self._held else block, last=last)
         if not last:
             start = text.rfind(b"\n") + 1
@@ -67,38 +90,31 @@ class _Parser:
                     raise InputFileError(self._path, line, expected="a header below 1 MB", found="a longer one")
         if not text:
             return
-        starts, ends, lines = self._headers(text)
-        begins, ends_of_pieces = [0, *ends], [*starts, len(text)]
+        starts, line_ends = self._headers(text)
+        begins, ends = [0, *line_ends], [*starts, len(text)]
         named = [text[start] == _GREATER for start in starts]
-        found = self._scan(text, begins, ends_of_pieces, list(accumulate(named, initial=0)))
+        found = self._scan(text, begins, ends, list(accumulate(named, initial=0)))
         if found.counts[0, 0] and not self._writer.has_contig:
             self._refuse_headless(text)
+        newlines = found.newlines.tolist()
+        if found.foreign:  # refused below, unless a name is; what was scanned may be cut off
+            newlines = [text.count(b"\n", begin, end) for begin, end in zip(begins, ends, strict=True)]
+        lines = accumulate(newlines[:-1], initial=self._line)
+        next(lines)
         headings = [
             Heading(self._name(text[start + 1 : end], line), line)
-            for start, end, line, is_name in zip(starts, ends, lines, named, strict=True)
+            for start, end, line, is_name in zip(starts, line_ends, lines, named, strict=True)
             if is_name
         ]
         if found.foreign:
-            self._refuse_foreign(text, begins, ends_of_pieces)
+            self._refuse_foreign(text, begins, ends)
         if found.tokens.size or headings:
             self._writer.write(found, headings)
-        self._advance(text, newlines=found.newlines)
+        self._advance(text, 0, len(text), newlines=sum(newlines))
 
-    def _feed_bases(self, block: bytes) -> bool:
-        """The short way for what most blocks are: letters of the open contig, and newlines. False for the rest."""
-        if b">" in block or (self._column == 0 and block[:1] == b";"):
-            return False
-        found = self._scan(block, [0], [len(block)], [0])
-        if found.foreign:
-            return False
-        if found.tokens.size:
-            self._writer.write(found, [])
-        self._advance(block, newlines=found.newlines)
-        return True
-
-    def _advance(self, text: bytes, *, newlines: int) -> None:
-        newline = text.rfind(b"\n")
-        self._column = len(text) - newline - 1 if newline >= 0 else self._column + len(text)
+    def _advance(self, text: bytes, start: int, end: int, *, newlines: int) -> None:
+        newline = text.rfind(b"\n", start, end)
+        self._column = end - newline - 1 if newline >= 0 else self._column + end - start
         self._line += newlines
 
     def _unix_lines(self, text: bytes, *, last: bool) -> bytes:
@@ -110,18 +126,11 @@ class _Parser:
             self._held, text = b"\r", text[:-1]
         return text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
-    def _headers(self, text: bytes) -> tuple[list[int], list[int], list[int]]:
-        """Start, end (of the line) and line number of every header and comment in the block."""
+    def _headers(self, text: bytes) -> tuple[list[int], list[int]]:
+        """Start and end (of the line) of every header and comment in the block."""
         starts = sorted(place for mark in (b">", b";") for place in self._at_line_starts(text, mark))
-        ends, lines = [], []
-        line, seen = self._line, 0
-        for start in starts:
-            line += text.count(b"\n", seen, start)
-            end = text.find(b"\n", start)
-            seen = end if end >= 0 else len(text)
-            ends.append(seen)
-            lines.append(line)
-        return starts, ends, lines
+        ends = [text.find(b"\n", start) for start in starts]
+        return starts, [end if end >= 0 else len(text) for end in ends]
 
     def _at_line_starts(self, text: bytes, mark: bytes) -> Iterator[int]:
         if self._column == 0 and text.startswith(mark):

@@ -19,12 +19,13 @@ struct text_scan {
     int64_t *counts;               /* [rows, COLUMNS], added to */
     int64_t *n_edges, *soft_edges; /* tokens where N, and lower case, begin or end; room for every byte of the text */
     int64_t *letters;              /* [256], added to: letters other than A, C, G, T, as upper case */
-    int64_t size, n_edge_count, soft_edge_count, newlines, foreign; /* found; zero before */
+    int64_t *newlines;             /* [pieces] */
+    int64_t size, n_edge_count, soft_edge_count, foreign; /* found; zero before */
 };
 
 struct place {
     struct text_scan *scan;
-    int64_t *row;
+    int64_t *row, newlines;
     uint8_t *out;
     int in_n, in_soft;
 };
@@ -53,7 +54,7 @@ static void slow(struct place *at, const uint8_t *text, const uint8_t *end) {
     }
     at->out = out, at->in_n = in_n, at->in_soft = in_soft;
     at->row[N_COUNT] += n_count, at->row[GC_COUNT] += gc_count, at->row[SOFT_MASKED] += soft_masked;
-    s->newlines += newlines;
+    at->newlines += newlines;
 }
 
 /* In both fast ways, bits 1 and 2 of a letter, read as Gray code, are its token (A 1000001 -> 00, C 1000011 -> 01,
@@ -105,7 +106,7 @@ AVX2 static const uint8_t *fast(struct place *at, const uint8_t *text, const uin
             continue;
         }
         const int newlines = __builtin_popcountll(m.newline);
-        at->scan->newlines += newlines;
+        at->newlines += newlines;
         at->row[GC_COUNT] += __builtin_popcountll(m.gc & letters);
         at->row[SOFT_MASKED] += at->in_soft ? STEP - newlines : 0;
         int line = 0;
@@ -160,16 +161,16 @@ int titans_scan_level(void) {
 void titans_scan(struct text_scan *s, int level) {
     const int best = titans_scan_level();
     if (level > best) level = best;
-    struct place at = {s, s->counts, s->tokens, 0, 0};
+    struct place at = {s, s->counts, 0, s->tokens, 0, 0};
     for (int64_t piece = 0; piece < s->pieces && !s->foreign; piece++) {
         const uint8_t *text = s->text + s->begins[piece], *end = s->text + s->ends[piece], *first = at.out;
-        at.row = s->counts + s->rows[piece] * COLUMNS;
+        at.row = s->counts + s->rows[piece] * COLUMNS, at.newlines = 0;
 #if defined(__x86_64__) && defined(__GNUC__)
         if (level == 2) text = fast(&at, text, end);
 #endif
         if (level == 1) text = fast_words(&at, text, end);
         if (!s->foreign) slow(&at, text, end);
-        at.row[LENGTH] += at.out - first;
+        at.row[LENGTH] += at.out - first, s->newlines[piece] = at.newlines;
     }
     s->size = at.out - s->tokens;
 }

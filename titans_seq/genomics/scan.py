@@ -34,8 +34,8 @@ class Scan(NamedTuple):
         Positions where N, and lower case, begin or end, a beginning first; a run that reaches the end has no end.
     letters : int64 [256]
         How often each letter other than A, C, G and T occurs, as upper case.
-    newlines : int
-        Line ends.
+    newlines : int64 [pieces]
+        Line ends in each.
     foreign : bool
         Whether any byte is neither a nucleotide code nor space. Then the other fields are of no use, but for this:
         ``counts[0, 0]`` is 0 only where the first contig has no letter at all.
@@ -46,7 +46,7 @@ class Scan(NamedTuple):
     n_edges: npt.NDArray[np.int64]
     soft_edges: npt.NDArray[np.int64]
     letters: npt.NDArray[np.int64]
-    newlines: int
+    newlines: npt.NDArray[np.int64]
     foreign: bool
 
 
@@ -58,8 +58,8 @@ def scan_text(text: bytes, begins: Sequence[int], ends: Sequence[int], rows: Seq
     """Scan pieces of a text whose line ends are newlines.
 
     >>> found = scan_text(b"AC\\nnT >x\\nG", [0, 8], [6, 10], [0, 1])
-    >>> found.tokens.tolist(), found.counts.tolist(), found.n_edges.tolist(), found.newlines
-    ([0, 1, 4, 3, 2], [[4, 1, 1, 1], [1, 0, 1, 0]], [2, 3], 2)
+    >>> found.tokens.tolist(), found.counts.tolist(), found.n_edges.tolist(), found.newlines.tolist()
+    ([0, 1, 4, 3, 2], [[4, 1, 1, 1], [1, 0, 1, 0]], [2, 3], [1, 1])
     """
     whole = max(zip(begins, ends, strict=True), key=lambda piece: piece[1] - piece[0])
     lengths = [0] * len(begins)
@@ -70,11 +70,11 @@ def scan_text(text: bytes, begins: Sequence[int], ends: Sequence[int], rows: Seq
         pieces = [text[a:b].translate(None, _SPACE) for a, b in zip(begins, ends, strict=True)]
         coded = coded_bytes(pieces[0] if len(pieces) == 1 else b"".join(pieces))
         lengths = [len(piece) for piece in pieces]
-    newlines = sum(text.count(b"\n", a, b) for a, b in zip(begins, ends, strict=True))
-    return scan_letters(coded, lengths, rows, newlines=newlines)
+    newlines = [text.count(b"\n", a, b) for a, b in zip(begins, ends, strict=True)]
+    return scan_letters(coded, lengths, rows)._replace(newlines=np.array(newlines, dtype=np.int64))
 
 
-def scan_letters(coded: Coded, lengths: Sequence[int], rows: Sequence[int], *, newlines: int = 0) -> Scan:
+def scan_letters(coded: Coded, lengths: Sequence[int], rows: Sequence[int]) -> Scan:
     """The same of letters that lie one after the other, so many for each piece."""
     letters, tokens, others = coded.letters, coded.tokens, coded.others
     bounds = np.concatenate([[0], np.cumsum(lengths)])
@@ -93,6 +93,7 @@ def scan_letters(coded: Coded, lengths: Sequence[int], rows: Sequence[int], *, n
     by_row = np.zeros((rows[-1] + 1, 4), dtype=np.int64)
     np.add.at(by_row, np.asarray(rows), counts)
     histogram = np.bincount(others & np.uint8(0xDF), minlength=256)
+    newlines = np.zeros(len(lengths), dtype=np.int64)
     return Scan(tokens, by_row, edges[0], edges[1], histogram, newlines, coded.foreign)
 
 

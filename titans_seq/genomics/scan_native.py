@@ -20,8 +20,9 @@ LEVELS: Final = {1: "plain", 2: "AVX2"}
 _STEP: Final = 64
 _POINTERS: Final = (
     "begins", "ends", "rows", "pieces", "token_of_byte", "tokens", "counts", "n_edges", "soft_edges", "letters",
+    "newlines",
 )  # fmt: skip
-_FOUND: Final = ("size", "n_edge_count", "soft_edge_count", "newlines", "foreign")
+_FOUND: Final = ("size", "n_edge_count", "soft_edge_count", "foreign")
 
 
 class _TextScan(ctypes.Structure):
@@ -70,19 +71,19 @@ class CompiledScanner:
             self._edges = np.empty((2, len(text)), dtype=np.int64)  # what is not written to costs no memory
         pieces = np.array([begins, ends, rows], dtype=np.int64)
         counts = np.zeros((rows[-1] + 1, 4), dtype=np.int64)
-        letters = np.zeros(256, dtype=np.int64)
+        letters, newlines = np.zeros(256, dtype=np.int64), np.zeros(len(rows), dtype=np.int64)
         first, stride = _address(pieces), pieces.strides[0]
         found = _TextScan(
             text=text, begins=first, ends=first + stride, rows=first + 2 * stride, pieces=len(rows),
             token_of_byte=_address(_TABLE), tokens=_address(self._tokens), counts=_address(counts),
             n_edges=_address(self._edges), soft_edges=_address(self._edges) + self._edges.strides[0],
-            letters=_address(letters),
+            letters=_address(letters), newlines=_address(newlines),
         )  # fmt: skip
         self._scan(ctypes.byref(found), ctypes.c_int(level()))
         n_edges = self._edges[0, : found.n_edge_count].copy()
         soft_edges = self._edges[1, : found.soft_edge_count].copy()
         tokens = self._tokens[: found.size]
-        return Scan(tokens, counts, n_edges, soft_edges, letters, found.newlines, bool(found.foreign))
+        return Scan(tokens, counts, n_edges, soft_edges, letters, newlines, bool(found.foreign))
 
 
 def _address(array: npt.NDArray[Any]) -> int:
