@@ -40,7 +40,7 @@ class Set:
 
 SPLICED = (
     'labels={"classes": ["CDS", "exon", "intron"], "frames": ["CDS"], "translation_table": 1}',
-    "split.by=contig", "split.decoder_fraction=0.15", "evaluation.carry_bases=0",
+    "split.by=contig", "split.valid_fraction=0.15", "split.decoder_fraction=0.15", "evaluation.carry_bases=0",
 )  # fmt: skip
 SETS = {
     "yeast": Set(("scerevisiae_chrIV.fa.gz", "scerevisiae_chrIV.gtf.gz"), "second half", 12, (

@@ -10,7 +10,9 @@ import pytest
 from Bio import SeqIO
 
 from tests.cli.conftest import Ask
+from tests.genomics import spliced_genome
 from titans_seq.genomics import decode, encode, read_annotation, reverse_complement
+from titans_seq.genomics.labels import transcripts
 
 CODONS = ["GCG", "CTG", "GAA", "AAA", "GAT", "GGC", "ACC", "CAG"]
 MICRO = {
@@ -113,6 +115,36 @@ def test_from_an_annotated_genome_to_the_annotation_of_another(
     assert (wrong.code, "unknown class of this model 'rRNA'" in wrong.err) == (2, True)
     wrong = ask("annotate", genome, "--model", run, "-o", tmp_path / "genes.txt")
     assert (wrong.code, "expected a name that ends in one of .gff3" in wrong.err) == (2, True)
+
+
+def test_genes_with_introns_from_training_to_gff3(ask: Ask, tmp_path: Path) -> None:
+    tokens, genes, _ = spliced_genome.made(0, genes=60)
+    rows = []
+    for number, (strand, parts) in enumerate(genes):
+        position = 0
+        for start, end in parts[::strand]:
+            cells = ("chr", "m", "CDS", start + 1, end, ".", "+" if strand > 0 else "-", -position % 3, f"ID=c{number}")
+            rows.append("\t".join(map(str, cells)))
+            position += end - start
+    genome, annotation, run, out = (tmp_path / name for name in ("made.fa", "made.gff3", "run", "found.gff3"))
+    genome.write_text(f">chr\n{decode(tokens)}\n")
+    annotation.write_text("\n".join(["##gff-version 3", *rows, ""]))
+    words = ["--preset", "regions-tiny", "--classes", "CDS,intron", "--steps", "3", *SET, "--out", run]
+    done = ask("train-regions", genome, annotation, *words, "--set", "evaluation.baseline_windows=0")
+    assert done.code == 0, done.err
+    assert "genes with introns" in done.out
+    done = ask("annotate", genome, "--model", run, "-o", out, "--classes", "CDS")
+    assert done.code == 0, done.err
+    found = transcripts(read_annotation(out), "CDS")
+    whole = {(t.strand, t.parts) for t in found} & set(genes)
+    assert len(whole) >= 20  # the network has learned next to nothing: the letters around the sites say it
+    assert all(t.codon_positions()[1] == 0 for t in found if t.start > 0 and t.end < len(tokens))
+    wrong = ask("annotate", genome, "--model", run, "-o", out, "--adapt", "1")
+    assert (wrong.code, "its genes have introns" in wrong.err) == (2, True)
+    wrong = ask(
+        "train-regions", genome, annotation, "--classes", "CDS", "--decode", "spliced", "--out", tmp_path / "no"
+    )
+    assert (wrong.code, "decode=spliced needs the classes CDS and intron" in wrong.err) == (2, True)
 
 
 @pytest.mark.parametrize(

@@ -121,10 +121,7 @@ class CodonScores:
 
     def scores(self, tokens: Tokens) -> StrandScores:
         """Score one strand."""
-        ids = hexamer_ids(tokens)
-        by_position = self.hexamers[:, ids]
-        phase = np.arange(tokens.size) % 3
-        coding = np.stack([np.choose((phase - frame) % 3, by_position) for frame in range(3)])
+        coding = frame_scores(self.hexamers, tokens)
         padded = np.concatenate([np.full(UPSTREAM, N_TOKEN, np.uint8), tokens, np.full(DOWNSTREAM, N_TOKEN, np.uint8)])
         letters = np.zeros(tokens.size, dtype=np.float32)
         for offset, row in enumerate(self.letters):
@@ -135,7 +132,14 @@ class CodonScores:
             for j, row in enumerate(self.motif):
                 match += row[padded[step + j : step + j + tokens.size]]
             np.logaddexp(binding, match, out=binding)
-        return StrandScores({"hexamer": coding.astype(np.float32)}, {"letters": letters, "binding": binding})
+        return StrandScores({"hexamer": coding}, {"letters": letters, "binding": binding})
+
+
+def frame_scores(hexamers: Floats, tokens: Tokens) -> Floats:
+    """``coding`` of the module's text, float32 [3, T], from a table of hexamers by codon position [3, 4^6 + 1]."""
+    by_position = hexamers[:, hexamer_ids(tokens)]
+    phase = np.arange(tokens.size) % 3
+    return np.stack([np.choose((phase - frame) % 3, by_position) for frame in range(3)]).astype(np.float32)
 
 
 def fit_motif(

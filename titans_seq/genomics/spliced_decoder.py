@@ -2,7 +2,10 @@
 
 On a strand of T bases with log-probabilities of none, codon positions and intron, the path maximises
 
-    sum_t a log p(state_t) + sum over starts, donors and acceptors of (site - c) + sum over stops of (-c)
+    sum_t a log p(state_t) + sum over coding t of b h_t + sum over starts, donors, acceptors of (site - c)
+    + sum over stops of (-c)
+
+with h_t the log-odds of the hexamer at t in its frame (`titans_seq.genomics.codon_scores`);
 
 - a gene begins at a start codon, and its frame is kept across introns: an intron remembers the codon position that it
   broke off behind;
@@ -60,6 +63,7 @@ def decode_spliced(
     code: GeneticCode,
     *,
     starts: Sequence[str] = ("ATG",),
+    content: Floats,
     evidence: float,
     cost: float,
 ) -> list[SplicedGene]:
@@ -69,12 +73,14 @@ def decode_spliced(
     ----------
     log_p
         [T, 5]: none, codon positions 0 to 2, intron.
+    content
+        b h of the module's text for each frame, [3, T].
     evidence, cost
-        a and c of the module's text.
+        a and c.
     """
     size = tokens.size
     summed = evidence * np.concatenate([np.zeros((1, 5)), np.cumsum(np.maximum(log_p, -12.0), 0)])
-    coding = [[0.0, *np.cumsum(_frame(log_p, frame) * evidence).tolist()] for frame in range(3)]
+    coding = [[0.0, *np.cumsum(_frame(log_p, frame) * evidence + content[frame]).tolist()] for frame in range(3)]
     none, intron = summed[:, 0].tolist(), summed[:, 4].tolist()
     kinds, places, scores = _events(tokens, sites, code, starts=starts, cost=cost)
     in_none, none_path = 0.0, None

@@ -74,10 +74,10 @@ def open_regions_model(path: Path, *, device: torch.device | str = "cpu") -> Reg
     load_weights(task, _under(tensors, "task/"), where=file)
     record = json.loads(words.get("decoder", "null"))
     caller: GeneCaller | SplicedCaller | None = None
+    tables = {name: value.numpy() for name, value in _under(tensors, "codons/").items()}
     if record is not None and record.get("kind") == "spliced":
-        caller = _spliced(record, config, file)
+        caller = _spliced(record, tables, config, file)
     elif record is not None:
-        tables = {name: value.numpy() for name, value in _under(tensors, "codons/").items()}
         try:
             weights, codons = GeneWeights.from_json(record), CodonScores(**tables)
         except (ValueError, KeyError, TypeError) as error:
@@ -94,11 +94,11 @@ def open_regions_model(path: Path, *, device: torch.device | str = "cpu") -> Reg
     return RegionsModel(task=task.to(device).eval(), caller=caller, config=config, path=file)
 
 
-def _spliced(record: dict[str, Any], config: TrainRegionsConfig, file: Path) -> SplicedCaller:
+def _spliced(record: dict[str, Any], tables: dict[str, Any], config: TrainRegionsConfig, file: Path) -> SplicedCaller:
     settings = config.labels
     try:
-        sites = SpliceSites.from_json(record["sites"])
-        evidence, cost = float(record["evidence"]), float(record["cost"])
+        sites, hexamers = SpliceSites.from_json(record["sites"]), tables["hexamers"]
+        evidence, content, cost = (float(record[name]) for name in ("evidence", "content", "cost"))
     except (ValueError, KeyError, TypeError) as error:
         raise InputFileError(file, problem=f"its decoder cannot be read ({error})", hint="train again") from None
     return SplicedCaller(
@@ -106,7 +106,9 @@ def _spliced(record: dict[str, Any], config: TrainRegionsConfig, file: Path) -> 
         genetic_code(settings.translation_table, starts=settings.start_codons or None),
         settings.start_codons or ("ATG",),
         sites,
+        hexamers,
         evidence,
+        content,
         cost,
         config.decoder.min_length,
     )

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from titans_seq.genomics.codon_scores import CodonScores, StrandGenes, frame_scores
 from titans_seq.genomics.gene_decoder import both_strands, gap_free
 from titans_seq.genomics.labels import INTRON, LabelScheme
 from titans_seq.genomics.open_frames import GeneticCode
@@ -20,8 +21,9 @@ from titans_seq.tasks.gene_calls import ContigScores
 Part = tuple[int, int, int]
 """Start, end (0-based half-open, forward) and strand of a coding part."""
 
-_EVIDENCE: Final = (0.1, 0.2, 0.4, 0.7, 1.0)
-_COST: Final = (-2.0, 0.0, 2.0, 4.0, 6.0)
+_EVIDENCE: Final = (0.1, 0.3, 0.7)
+_CONTENT: Final = (0.0, 0.5, 1.0)
+_COST: Final = (-2.0, 0.0, 2.0, 5.0)
 
 
 class PlacedGene(NamedTuple):
@@ -69,8 +71,10 @@ class SplicedCaller:
         What the states are; stop codons; start codons.
     sites
         What the letters around starts, donors and acceptors say.
-    evidence, cost
-        See `titans_seq.genomics.spliced_decoder`.
+    hexamers
+        Log-odds of hexamers by codon position; see `titans_seq.genomics.codon_scores`.
+    evidence, content, cost
+        a, b and c of `titans_seq.genomics.spliced_decoder`.
     min_length
         Of a gene's coding parts together, in bases.
     """
@@ -79,7 +83,9 @@ class SplicedCaller:
     code: GeneticCode
     starts: tuple[str, ...]
     sites: SpliceSites
-    evidence: float = 0.4
+    hexamers: NDArray[np.float32]
+    evidence: float = 0.3
+    content: float = 0.5
     cost: float = 0.0
     min_length: int = 90
 
@@ -92,8 +98,9 @@ class SplicedCaller:
             for number, letters in enumerate(both_strands(tokens[start:end])):
                 own = log_p[number, ::-1] if number else log_p[number]
                 genes = decode_spliced(
-                    letters, own, self.sites, self.code, starts=self.starts, evidence=self.evidence, cost=self.cost
-                )
+                    letters, own, self.sites, self.code, starts=self.starts, evidence=self.evidence, cost=self.cost,
+                    content=self.content * frame_scores(self.hexamers, letters).astype(np.float64),
+                )  # fmt: skip
                 coding = np.exp(own[:, 1:4]).sum(1)
                 found += [
                     _placed(gene, coding, number, start, end)
@@ -103,7 +110,7 @@ class SplicedCaller:
         return sorted(found, key=lambda gene: gene.parts)
 
     def fitted(self, known: Sequence[AnnotatedStretch]) -> SplicedCaller:
-        """The evidence and the cost that place most coding parts of annotated stretches exactly (F1)."""
+        """The three numbers that place most coding parts of annotated stretches exactly (F1)."""
         wanted = [(n, *part) for n, stretch in enumerate(known) for part in parts_of(stretch.genes)]
 
         def quality(caller: SplicedCaller) -> float:
@@ -115,12 +122,13 @@ class SplicedCaller:
             }
             return 2 * len(found & set(wanted)) / max(len(found) + len(set(wanted)), 1)
 
-        grid = [replace(self, evidence=evidence, cost=cost) for evidence, cost in product(_EVIDENCE, _COST)]
+        grid = [replace(self, evidence=a, content=b, cost=c) for a, b, c in product(_EVIDENCE, _CONTENT, _COST)]
         return max(grid, key=quality)
 
     def to_json(self) -> dict[str, Any]:
-        """What was learned."""
-        return {"kind": "spliced", "evidence": self.evidence, "cost": self.cost, "sites": self.sites.to_json()}
+        """What was learned, but for the table of hexamers."""
+        numbers = {"evidence": self.evidence, "content": self.content, "cost": self.cost}
+        return {"kind": "spliced", **numbers, "sites": self.sites.to_json()}
 
     def _states(self, scores: ContigScores) -> NDArray[np.float64]:
         """Log-probabilities [2, T, 5] of none (with all classes but coding and intron), codon positions, intron."""
@@ -136,13 +144,13 @@ def parts_of(genes: Iterable[tuple[int, tuple[tuple[int, int], ...]]]) -> list[P
     return [(start, end, strand) for strand, parts in genes for start, end in parts]
 
 
-def fit_sites(
+def count_genes(
     stretches: Iterable[tuple[NDArray[np.uint8], Sequence[tuple[int, tuple[tuple[int, int], ...]]]]],
     *,
     starts: Sequence[str],
-) -> SpliceSites:
-    """Count sites on bases of stretches with the coding parts of their genes (strand, parts)."""
-    strands = []
+) -> tuple[SpliceSites, NDArray[np.float32]]:
+    """Count sites, and hexamers by codon position, on bases of stretches with the coding parts of their genes."""
+    strands, counted = [], []
     for tokens, genes in stretches:
         for number, letters in enumerate(both_strands(tokens)):
             own = []
@@ -151,7 +159,21 @@ def fit_sites(
                     placed = [(tokens.size - b, tokens.size - a) if number else (a, b) for a, b in parts]
                     own.append(SplicedParts(tuple(sorted(placed))))
             strands.append((letters, own))
-    return SpliceSites.fit(strands, starts=starts)
+            whole = np.array(sorted(_whole_codons(own)), dtype=np.int64).reshape(-1, 2)
+            used = np.ones(letters.size, dtype=np.bool_)
+            counted.append(StrandGenes(letters, whole[:, 0], whole[:, 1], np.empty(0, dtype=np.int64), used))
+    return SpliceSites.fit(strands, starts=starts), CodonScores.fit(counted).hexamers
+
+
+def _whole_codons(genes: Sequence[SplicedParts]) -> list[tuple[int, int]]:
+    """The coding parts of genes, each from its first whole codon on."""
+    found = []
+    for gene in genes:
+        position = 0
+        for start, end in gene.parts:
+            found.append((min(start + -position % 3, end), end))
+            position = (position + end - start) % 3
+    return found
 
 
 def _placed(gene: SplicedGene, coding: NDArray[np.float64], number: int, start: int, end: int) -> PlacedGene:

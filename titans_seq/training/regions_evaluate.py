@@ -28,7 +28,7 @@ from titans_seq.metrics.genes import (
 from titans_seq.tasks.base_labels import BaseLabels
 from titans_seq.tasks.gene_calls import ContigScores, GeneCaller, strand_genes
 from titans_seq.tasks.label_scan import Arm, read_ahead, scan
-from titans_seq.tasks.spliced_calls import AnnotatedStretch, PlacedGene, SplicedCaller, fit_sites, parts_of
+from titans_seq.tasks.spliced_calls import AnnotatedStretch, PlacedGene, SplicedCaller, count_genes, parts_of
 from titans_seq.training.regions_job import ContigGenes, RegionsJob
 
 _log = logging.getLogger(__name__)
@@ -113,7 +113,7 @@ def fit_caller(job: RegionsJob, task: BaseLabels, *, watch: Watch) -> Caller:
 
 
 def fit_spliced(job: RegionsJob, task: BaseLabels, *, watch: Watch) -> SplicedCaller:
-    """Count splice sites on all that is not held out, and choose the decoder's two numbers on the part kept for it.
+    """Count splice sites on all that is not held out, and choose the decoder's numbers on the part kept for it.
 
     Raises
     ------
@@ -126,9 +126,8 @@ def fit_spliced(job: RegionsJob, task: BaseLabels, *, watch: Watch) -> SplicedCa
     if count < FEWEST:
         raise RangeError(f"expected {FEWEST} annotated genes or more to learn from, found {count}; give decode=none")
     starts = job.config.labels.start_codons or ("ATG",)
-    caller = SplicedCaller(
-        job.scheme, job.code, starts, fit_sites(counted, starts=starts), min_length=job.config.decoder.min_length
-    )
+    sites, hexamers = count_genes(counted, starts=starts)
+    caller = SplicedCaller(job.scheme, job.code, starts, sites, hexamers, min_length=job.config.decoder.min_length)
     known = [
         AnnotatedStretch(
             tokens_of(job, stretch),
@@ -138,7 +137,10 @@ def fit_spliced(job: RegionsJob, task: BaseLabels, *, watch: Watch) -> SplicedCa
         for stretch in job.parts.fit
     ]
     caller = caller.fitted(known)
-    _log.info("decoder: splice sites of %d genes, evidence %.1f, cost %.1f", count, caller.evidence, caller.cost)
+    _log.info(
+        "decoder: sites of %d genes; evidence %.1f, content %.1f, cost %.1f",
+        count, caller.evidence, caller.content, caller.cost,
+    )  # fmt: skip
     return caller
 
 

@@ -54,8 +54,8 @@ def save_model(job: RegionsJob, task: BaseLabels, caller: Caller | None) -> Path
         "decoder": json.dumps(decoder),
     }
     tensors = {f"task/{name}": value for name, value in task.state_dict().items()}
-    if isinstance(caller, GeneCaller):
-        tables = {name: getattr(caller.codons, name) for name in caller.codons.__dataclass_fields__}
+    if caller is not None:
+        tables = {"hexamers": caller.hexamers} if isinstance(caller, SplicedCaller) else vars(caller.codons)
         tensors |= {f"codons/{name}": torch.from_numpy(values) for name, values in tables.items()}
     save_tensors(path, tensors, metadata=words)
     return path
