@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from titans_seq import Encoder
-from titans_seq.errors import StateMismatchError
+from titans_seq.errors import ShapeError, StateMismatchError
 from titans_seq.memory import table_native
 from titans_seq.memory.table_layout import TableSpec
 from titans_seq.ops.native import library, load
@@ -117,6 +117,14 @@ def test_a_state_that_was_read_on_is_refused_unless_it_was_forked() -> None:
 
 
 @torch.no_grad()
+def test_a_gate_of_another_width_is_refused() -> None:
+    mixing, tokens = TableMixing(SPEC, d_model=16), torch.randint(0, 4, (1, 8))
+    mask = torch.ones(1, 8, dtype=torch.bool)
+    experts, state = mixing.read(tokens, mask, mixing.initial_state(1, device=tokens.device))
+    with pytest.raises(ShapeError, match=r"one number an expert, found \(1, 8, 16\)"):
+        mixing.mix(torch.randn(1, 8, 4), torch.randn(1, 8, 16), experts, tokens=tokens, mask=mask, state=state)
+
+
 def test_silent_leaves_the_network_alone() -> None:
     task, tokens = make(), bases(1, 150)
     on, _ = task(tokens)

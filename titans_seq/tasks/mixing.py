@@ -30,7 +30,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from titans_seq.errors import StateMismatchError
+from titans_seq.errors import ShapeError, StateMismatchError
 from titans_seq.memory.table import Table, TableSpec, TableState
 from titans_seq.memory.table_layout import SHORT
 from titans_seq.tasks.mixing_native import Mix, MixCall, kernels_for
@@ -221,7 +221,16 @@ class TableMixing(nn.Module):
         state : behind these tokens, as `read` gave it; its fast weights go on in place.
         keep : (B,) bool
             Rows that are mixed; the others have the network's prediction alone and learn nothing.
+
+        Raises
+        ------
+        ShapeError
+            ``gate`` has not one number for each expert.
         """
+        if gate.shape != (*tokens.shape, self.count):
+            raise ShapeError(
+                f"gate must be (batch, tokens, {self.count}), one number an expert, found {tuple(gate.shape)}"
+            )
         own = F.log_softmax(logits.float(), -1)
         sure = (own.amax(-1).detach().exp() * 10).long().clamp(max=9)
         own = own - own.mean(-1, keepdim=True)
