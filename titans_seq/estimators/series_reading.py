@@ -19,7 +19,8 @@ from torch import Tensor
 from titans_seq.streaming.pool import Pool
 from titans_seq.streaming.readings import MemoryRecord, layer_number, tapped
 from titans_seq.tasks import NextBase
-from titans_seq.tasks.next_value import NextValue, NextValueState
+from titans_seq.tasks.encoder_state import EncoderOnly
+from titans_seq.tasks.next_value import NextValue
 
 Floats = npt.NDArray[np.float32]
 Spans = npt.NDArray[np.int64]
@@ -124,7 +125,7 @@ def _read_group(
     for row, number in enumerate(group):
         block[row, : len(tokens[number])] = tokens[number]
     call = max(CALL // task.encoder.border, 1) * task.encoder.border
-    state: NextValueState | None = None
+    state: EncoderOnly | None = None
     expected = torch.full((side, 1, task.values), torch.nan, device=device)
     for at in range(0, length, call):
         values = torch.from_numpy(block[:, at : at + call]).to(device)

@@ -12,33 +12,14 @@ writes nothing to the memory.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from titans_seq.models import Encoder, StreamState
+from titans_seq.models import Encoder
+from titans_seq.tasks.encoder_state import EncoderOnly
 from titans_seq.tasks.trainable import Cost, Units
-
-
-@dataclass(frozen=True, slots=True)
-class NextValueState:
-    """What is carried from one call to the next: the encoder's state and nothing else."""
-
-    encoder: StreamState
-
-    def detach(self) -> NextValueState:
-        """Cut the state from the graph."""
-        return replace(self, encoder=self.encoder.detach())
-
-    def reset(self, rows: Tensor) -> NextValueState:
-        """Start the rows marked in ``rows`` (B,) bool afresh; allowed at the encoder's borders."""
-        return replace(self, encoder=self.encoder.reset(rows))
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Name every tensor; `NextValue.load_state` undoes it."""
-        return {"position": torch.tensor(self.encoder.position), **self.encoder.tensors()}
 
 
 class NextValue(nn.Module):
@@ -65,9 +46,7 @@ class NextValue(nn.Module):
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
-    def read(
-        self, values: Tensor, known: Tensor, *, state: NextValueState | None = None
-    ) -> tuple[Tensor, NextValueState]:
+    def read(self, values: Tensor, known: Tensor, *, state: EncoderOnly | None = None) -> tuple[Tensor, EncoderOnly]:
         """Give the encoder's vectors.
 
         Parameters
@@ -88,16 +67,14 @@ class NextValue(nn.Module):
         x = self.embed(torch.cat([clean, known.to(clean.dtype)], dim=-1))
         before = None if state is None else state.encoder
         y, after = self.encoder(x, state=before, mask=known.any(-1))
-        return y, NextValueState(after)
+        return y, EncoderOnly(after)
 
-    def forward(
-        self, values: Tensor, known: Tensor, *, state: NextValueState | None = None
-    ) -> tuple[Tensor, NextValueState]:
+    def forward(self, values: Tensor, known: Tensor, *, state: EncoderOnly | None = None) -> tuple[Tensor, EncoderOnly]:
         """Give the patch expected after each, (B, T, V), and the state; arguments as for `read`."""
         y, after = self.read(values, known, state=state)
         return torch.where(known, values, torch.zeros_like(values)) + self.head(self.norm(y)), after
 
-    def cost(self, segment: Any, *, state: NextValueState | None, device: torch.device) -> Cost:
+    def cost(self, segment: Any, *, state: EncoderOnly | None, device: torch.device) -> Cost:
         """Give the squared error of a segment with ``values``, ``known``, ``targets`` and ``target_known``."""
         values, known, targets, wanted = (
             torch.as_tensor(array).to(device)
@@ -107,13 +84,6 @@ class NextValue(nn.Module):
         error = torch.where(wanted, expected - targets, torch.zeros_like(targets))
         return Cost(error.square().sum(), int(wanted.sum()), after)
 
-    def load_state(self, tensors: Mapping[str, Tensor]) -> NextValueState:
+    def load_state(self, tensors: Mapping[str, Tensor]) -> EncoderOnly:
         """Rebuild a state from its tensors; the weights must be those it was saved beside."""
-        inner = {name: value for name, value in tensors.items() if name != "position"}
-        state = self.encoder.state_type.from_tensors(
-            inner,
-            position=int(tensors["position"]),
-            n_layers=len(self.encoder.blocks),
-            fingerprint=self.encoder.fingerprint(),
-        )
-        return NextValueState(state.bind(self.encoder))
+        return EncoderOnly.load(tensors, encoder=self.encoder)

@@ -15,7 +15,7 @@ behind the training ones and is 0 where the correction does not help there.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -23,7 +23,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from titans_seq.models import Encoder, StreamState
+from titans_seq.models import Encoder
+from titans_seq.tasks.encoder_state import EncoderOnly
 from titans_seq.tasks.trainable import Cost, Units
 
 
@@ -47,25 +48,6 @@ class ResidualSegment:
     targets: NDArray[np.float32]
     mask: NDArray[np.bool_]
     reset: NDArray[np.bool_]
-
-
-@dataclass(frozen=True, slots=True)
-class ResidualState:
-    """What is carried: the encoder's state."""
-
-    encoder: StreamState
-
-    def detach(self) -> ResidualState:
-        """Cut the state from the graph."""
-        return replace(self, encoder=self.encoder.detach())
-
-    def reset(self, rows: Tensor) -> ResidualState:
-        """Start the rows marked in ``rows`` (B,) bool afresh; allowed at the encoder's borders."""
-        return replace(self, encoder=self.encoder.reset(rows)) if self.encoder.tensors() else self
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Name every tensor; `SeriesResidual.load_state` undoes it."""
-        return {"position": torch.tensor(self.encoder.position), **self.encoder.tensors()}
 
 
 class SeriesResidual(nn.Module):
@@ -96,8 +78,8 @@ class SeriesResidual(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def forward(
-        self, features: Tensor, mask: Tensor | None = None, state: ResidualState | None = None
-    ) -> tuple[Tensor, ResidualState]:
+        self, features: Tensor, mask: Tensor | None = None, state: EncoderOnly | None = None
+    ) -> tuple[Tensor, EncoderOnly]:
         """Give corrections in units of the carried scale, (B, T, H), and the state after.
 
         Parameters
@@ -110,9 +92,9 @@ class SeriesResidual(nn.Module):
             Where the streams stand; None begins them.
         """
         y, after = self.encoder(self.embed(features), state=None if state is None else state.encoder, mask=mask)
-        return self.head(self.dropout(self.norm(y))), ResidualState(after)
+        return self.head(self.dropout(self.norm(y))), EncoderOnly(after)
 
-    def cost(self, segment: Any, *, state: ResidualState | None, device: torch.device) -> Cost:
+    def cost(self, segment: Any, *, state: EncoderOnly | None, device: torch.device) -> Cost:
         """Give the squared error of a `ResidualSegment`."""
         features, targets, mask = (
             torch.as_tensor(array).to(device) for array in (segment.features, segment.targets, segment.mask)
@@ -122,13 +104,6 @@ class SeriesResidual(nn.Module):
         error = torch.where(known, correction - torch.nan_to_num(targets), torch.zeros_like(correction))
         return Cost(error.square().sum(), int(known.sum()), after)
 
-    def load_state(self, tensors: Mapping[str, Tensor]) -> ResidualState:
+    def load_state(self, tensors: Mapping[str, Tensor]) -> EncoderOnly:
         """Rebuild a state from its tensors; the weights must be those it was saved beside."""
-        inner = {name: value for name, value in tensors.items() if name != "position"}
-        state = self.encoder.state_type.from_tensors(
-            inner,
-            position=int(tensors["position"]),
-            n_layers=len(self.encoder.blocks),
-            fingerprint=self.encoder.fingerprint(),
-        )
-        return ResidualState(state.bind(self.encoder))
+        return EncoderOnly.load(tensors, encoder=self.encoder)

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from titans_seq.tasks.series_residual import ResidualState, SeriesResidual
+from titans_seq.tasks.encoder_state import EncoderOnly
+from titans_seq.tasks.series_residual import SeriesResidual
 from titans_seq.training.residual_streams import ResidualRows, cut
 
 
@@ -72,7 +73,7 @@ def judge(
     device = next(task.parameters()).device
     step = every if arm == "reset" else length
     sums = np.zeros((4, last - first))
-    state: ResidualState | None = None
+    state: EncoderOnly | None = None
     with task.encoder.memory_off() if arm == "off" else nullcontext():
         for at in range(begin, last, step * patch):
             parts = [cut(rows, at + offset, step, patch, stop=last) for offset in range(patch)]
