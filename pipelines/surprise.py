@@ -17,6 +17,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from titans_seq.genomics.tracks import check_track, write_track
 from titans_seq.ops.native.room import keep_freed_memory
 from titans_seq.streaming import open_dna_model, parse_context
 from titans_seq.streaming.base_numbers import WHAT
-from titans_seq.streaming.track_reading import TrackReading
+from titans_seq.streaming.track_reading import Count, TrackReading
 from titans_seq.training.runtime import choose_runtime
 
 _log = logging.getLogger(__name__)
@@ -116,7 +117,7 @@ def run(job: SurpriseJob, *, watch: Watch = lambda stage, done, total, note: Non
         _log.info("going on: %d of %d parts were finished before", len(groups) - len(todo), len(groups))
     count = _counter(reading.passes * sum(len(one) for number in todo for one in own[number]), watch)
     for number in todo:
-        parts.save(number, reading.means(*groups[number], count))
+        parts.save(number, reading.means(*groups[number], count, note=partial(parts.note, number)))
     watch("writing", 0, 1, job.out.name)
     bins = write_track(job.out, sizes, parts.means(), size=reading.size)
     parts.remove()
@@ -124,19 +125,22 @@ def run(job: SurpriseJob, *, watch: Watch = lambda stage, done, total, note: Non
     return bins
 
 
-def _counter(total: int, watch: Watch) -> Callable[[int], None]:
+def _counter(total: int, watch: Watch) -> Count:
     """Count bases for a progress line, and say once how long it will take if that is long."""
-    began, done, said = time.monotonic(), 0, False
+    began, done, read, said = time.monotonic(), 0, 0, False
 
-    def count(bases: int) -> None:
-        nonlocal done, said
+    def count(bases: int, now: bool) -> None:
+        nonlocal done, read, said
         done += bases
+        if not now:
+            return
+        read += bases
         seconds = time.monotonic() - began
-        speed = done / max(seconds, 1e-9)
+        speed = read / max(seconds, 1e-9)
         if not said and seconds > 3:
             said = True
-            if total / speed > LONG:
-                _log.info("about %.0f min for %s bases", total / speed / 60, f"{total:,}")
+            if (total - done) / speed > LONG:
+                _log.info("about %.0f min for %s bases", (total - done) / speed / 60, f"{total - done:,}")
         watch("surprise", done, max(total, 1), f"{done:,} of {total:,} bases, {speed:,.0f} bases/s")
 
     return count

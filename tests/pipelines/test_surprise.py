@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from math import log
 from pathlib import Path
@@ -20,7 +19,8 @@ import torch
 from pipelines import surprise
 from tests.pipelines.untrained import write_model
 from titans_seq.genomics.alphabet import encode, reverse_complement
-from titans_seq.streaming import Session, open_dna_model, track_reading
+from titans_seq.streaming import Part, PassageReader, Session, open_dna_model, track_reading
+from titans_seq.streaming.units import Pace
 from titans_seq.tasks import score_pieces
 from titans_seq.training.arms import Held, gather, pieces_of
 
@@ -170,35 +170,35 @@ class StoppedError(Exception):
     pass
 
 
-def test_stopped_and_gone_on(genome: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("options", "after"), [({}, 3), ({"what": "gain"}, 12), ({"strand": "both", "size": 7}, 7)])
+def test_stopped_and_gone_on(
+    genome: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, object], after: int
+) -> None:
+    """In some step of some contig, with a note after every one: what was read is not read again."""
+    given = {"genome": str(genome), "model": model, "device": "cpu", **options}
     monkeypatch.setattr(track_reading, "GROUP", 100)
-    options = {"genome": str(genome), "model": model, "device": "cpu", "what": "gain"}
-    surprise.run(surprise.prepare(out=tmp_path / "whole.bg", **options))
-    job = surprise.prepare(out=tmp_path / "parts.bg", **options)
-    read: list[str] = []
-    original = track_reading.read_passages
+    monkeypatch.setattr(Pace, "of", classmethod(lambda cls, device: Pace(call=128, least=128, rows=4, unit=1)))
+    steps, step = [0, -1], PassageReader.step
 
-    def counted(model: object, genome: object, passages: list[object], **more: object) -> Iterator[object]:
-        for part in original(model, genome, passages, **more):
-            read.append(part.contig)
-            yield part
-            if part.contig == "two" and part.ends:
-                raise StoppedError
+    def counted(self: PassageReader) -> list[Part] | None:
+        steps[0] += 1
+        if steps[0] == steps[1]:
+            raise StoppedError
+        return step(self)
 
-    monkeypatch.setattr(track_reading, "read_passages", counted)
+    monkeypatch.setattr(PassageReader, "step", counted)
+    surprise.run(surprise.prepare(out=tmp_path / "whole.bg", **given))
+    undisturbed, steps[:] = steps[0], [0, after]
+    monkeypatch.setattr(track_reading, "NOTE_SECONDS", 0.0)
+    job = surprise.prepare(out=tmp_path / "parts.bg", **given)
     with pytest.raises(StoppedError):
         surprise.run(job)
     assert not job.out.exists()
-    monkeypatch.setattr(track_reading, "read_passages", original)
-    other = replace(job, reading=replace(job.reading, what="loss"))
+    other = replace(job, reading=replace(job.reading, what="forget"))
     assert surprise.TrackParts(job.out, {}, [], size=32, key=other.key()).done(0) is False
-    seen: list[str] = []
-    monkeypatch.setattr(
-        track_reading, "read_passages", lambda *a, **b: (seen.append(p.contig) or p for p in original(*a, **b))
-    )
+    steps[:] = [0, -1]
     surprise.run(job)
-    assert "one" in read
-    assert "one" not in seen
+    assert steps[0] == undisturbed - (after - 1)
     assert job.out.read_bytes() == (tmp_path / "whole.bg").read_bytes()
 
 

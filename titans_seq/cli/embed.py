@@ -83,7 +83,7 @@ def command(ctx: click.Context, **options: Any) -> None:
         with Talk(quiet=quiet) as talk:
             job = pipeline.prepare(table=Path(inputs[0]), options=take_table(options), **options)
             count, width = pipeline.run(job, **how, watch=talk.watch)
-        click.echo(f"{job.out}: {count:,} vectors of {width}, {job.rows:,} rows read")
+        click.echo(f"{job.out}: {count:,} {_vectors(count)} of {width}, {job.rows:,} rows read")
         return
     pipeline = import_module("titans_seq.pipelines.embed")
     model, out = options.pop("model"), options.pop("out")
@@ -92,4 +92,9 @@ def command(ctx: click.Context, **options: Any) -> None:
         done = pipeline.run(
             inputs, model=model, out=out, options=pipeline.EmbedOptions(chroms=chosen, **options), watch=talk.watch
         )
-    click.echo(f"{done['out']}: {done['regions']:,} vectors of {done['width']}, {done['bases']:,} bases read")
+    count = done["regions"]
+    click.echo(f"{done['out']}: {count:,} {_vectors(count)} of {done['width']}, {done['bases']:,} bases read")
+
+
+def _vectors(count: int) -> str:
+    return "vector" if count == 1 else "vectors"

@@ -57,7 +57,7 @@ def command(ctx: click.Context, **options: Any) -> None:
     contig where the context is a number. Where a contig must be cut although all of it is context, a later shard
     also reads, from the start, what comes before its part (on --strand - what comes behind it): exact, but no faster.
 
-    A run that was killed goes on, with the same command, behind the contigs that were finished.
+    A run that was killed goes on, with the same command, where it was a minute before, within a contig too.
 
     \b
     titans-seq surprise ecoli.fa.gz --model runs/ecoli-dna-small -o loss.bw

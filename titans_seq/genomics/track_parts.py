@@ -1,7 +1,8 @@
 """The finished parts of a track that is being made, so that a job that was killed goes on where it was.
 
 Beside ``out.bw`` lies ``.out.bw.parts-KEY/`` while a job runs: one ``part-00000.npy`` for each group of stretches, with
-the means of their bins one stretch after the other, float32. KEY is a hash of everything the numbers follow from, so
+the means of their bins one stretch after the other, float32, and for one that is being read ``part-00000.STAGE`` with
+where its reading stands (`titans_seq.streaming.track_reading`). KEY is a hash of everything the numbers follow from, so
 the parts of another genome, model or setting are never taken for these. The folder goes when the track is written.
 """
 
@@ -93,6 +94,12 @@ class TrackParts:
         """Write the bins of a group's stretches, whole or not at all."""
         with replacing(self._file(number)) as temporary, temporary.open("wb") as file:
             np.save(file, np.concatenate(means))
+        for note in self.folder.glob(f"{self._file(number).stem}.*.safetensors"):
+            note.unlink()
+
+    def note(self, number: int, stage: str) -> Path:
+        """A file for where the reading of a group stands; it goes when the group is saved."""
+        return self.folder / f"{self._file(number).stem}.{stage}.safetensors"
 
     def means(self) -> Iterator[tuple[str, Values]]:
         """Every contig's bins, in order, NaN where no stretch lies; read from the files as they are asked for."""

@@ -65,6 +65,14 @@ class BinMeans:
         self._sums[first:last] += np.bincount(bins, weights=values[known], minlength=last - first)
         self._counts[first:last] += np.bincount(bins, minlength=last - first).astype(np.int32)
 
+    def state(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int32]]:
+        """Sums and counts of the bins, to go on with by `restore`."""
+        return self._sums, self._counts
+
+    def restore(self, sums: npt.NDArray[np.float64], counts: npt.NDArray[np.int32]) -> None:
+        """Go on from `state`."""
+        self._sums[:], self._counts[:] = sums, counts
+
     def means(self) -> Values:
         """Mean of each bin, float32 [bins]; NaN where nothing was added."""
         means = bins_on_disk(len(self._sums), np.float32)

@@ -5,7 +5,8 @@
     session.save("here.safetensors")             # later, or elsewhere: Session(model).load("here.safetensors")
     readings = session.feed("GGT")               # the same numbers as one feed of "ACGTTGCAGGT"
 
-Feeding a stream whole or in any pieces gives the same numbers (to 1e-5 in float32). Base t of a piece has
+Feeding a stream whole or in any pieces gives the same numbers: on a CPU the same bits, and elsewhere what is carried is
+computed in the same chunks (`titans_seq.tasks.pending`). Base t of a piece has
 
     vectors[:, t]   h_t = the chosen layer after reading base t
     logits[:, t]    of the base after it:   p(s_{t+1} | s_0 .. s_t) = softmax(logits_t)

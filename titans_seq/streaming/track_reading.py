@@ -6,11 +6,15 @@ reads it as everybody does, so the parts fit together number for number.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import lcm
+from pathlib import Path
 from typing import Any
+
+import torch
 
 from titans_seq.genomics import Genome, Stretch
 from titans_seq.genomics.track_parts import cut_contigs
@@ -18,12 +22,18 @@ from titans_seq.genomics.tracks import BinMeans, Values
 from titans_seq.streaming.base_numbers import in_windows, needs_record, numbers
 from titans_seq.streaming.model import DnaModel
 from titans_seq.streaming.passages import Passage, in_blocks
-from titans_seq.streaming.reader import read_passages
+from titans_seq.streaming.reader import PassageReader
 from titans_seq.streaming.session_file import model_hash
 from titans_seq.streaming.units import Pace, lay_out
+from titans_seq.streaming.work_folder import read_standing, write_standing
 
 GROUP = 1_000_000
 """Bases of contigs that are read together and written down as one finished part, at least."""
+NOTE_SECONDS = 60.0
+"""Between two notes of where a group stands, so that a long contig need not begin anew."""
+Note = Callable[[str], Path]
+Count = Callable[[int, bool], None]
+"""Is told how many bases are done, and whether they were read just now."""
 
 
 @dataclass(frozen=True)
@@ -77,24 +87,26 @@ class TrackReading:
             every = least * -(-max(GROUP, 8 * self.context) // least)
         return cut_contigs({name: self.genome.contig(name).length for name in contigs}, every=every, at_least=GROUP)
 
-    def means(self, stretches: Sequence[Stretch], own: Sequence[Stretch], count: Callable[[int], None]) -> list[Values]:
+    def means(self, stretches: Sequence[Stretch], own: Sequence[Stretch], count: Count, *, note: Note) -> list[Values]:
         """Means of the bins of our part of a group; for ``gain``, of the memory begun afresh minus carried.
 
-        ``count`` is told the bases read since its last call.
+        ``note`` names a file for where a stage of it stands.
         """
-        carried = self._read(stretches, own, partial(in_blocks, context=self.context), count)
+        carried = self._read(stretches, own, partial(in_blocks, context=self.context), count, note("carried"))
         if self.what != "gain":
             return carried
         settings = self.model.config.evaluation
         windows = partial(in_windows, window=settings.window, lead_in=settings.lead_in)
-        return [afresh - held for afresh, held in zip(self._read(stretches, own, windows, count), carried, strict=True)]
+        afresh = self._read(stretches, own, windows, count, note("afresh"))
+        return [begun - held for begun, held in zip(afresh, carried, strict=True)]
 
     def _read(
         self,
         stretches: Sequence[Stretch],
         own: Sequence[Stretch],
         cut: Callable[..., Iterator[Passage]],
-        count: Callable[[int], None],
+        count: Count,
+        note: Path,
     ) -> list[Values]:
         """Read the stretches as every shard would, until all of our part was read."""
         found = [
@@ -106,20 +118,49 @@ class TrackReading:
             )
         ]
         held = {place: BinMeans(len(part), size=self.size) for place, part in enumerate(own) if len(part)}
-        left = sum(one.wanted for _, one in found)
+        total = left = sum(one.wanted for _, one in found)
         if left:
             pace = Pace.of(next(self.model.task.parameters()).device)
             order, rows = lay_out([len(one) for _, one in found], pace)
-            for part in read_passages(
+            reader = PassageReader(
                 self.model, self.genome, [found[index][1] for index in order], rows=rows, layer=None,
                 record=needs_record(self.what), call=pace.call,
-            ):  # fmt: skip
-                bases = part.end - part.start
-                if bases:
-                    place = found[order[part.number]][0]
-                    held[place].add(part.start - own[place].start, numbers(part, self.what))
-                    count(bases)
-                    left -= bases
-                if not left:
-                    break
+            )  # fmt: skip
+            left = _restored(note, reader, held, left)
+            count(total - left, False)
+            noted = time.monotonic()
+            while left and (parts := reader.step()) is not None:
+                for part in parts:
+                    bases = part.end - part.start
+                    if bases:
+                        place = found[order[part.number]][0]
+                        held[place].add(part.start - own[place].start, numbers(part, self.what))
+                        count(bases, True)
+                        left -= bases
+                if time.monotonic() - noted > NOTE_SECONDS or (not left and note.exists()):
+                    _write(note, reader, held, left)
+                    noted = time.monotonic()
         return [bins.means() for bins in held.values()]
+
+
+def _write(note: Path, reader: PassageReader, held: dict[int, BinMeans], left: int) -> None:
+    """Note where a reading stands: the memory, the cursor, and the bins so far."""
+    tensors, cursor = reader.state()
+    named = {f"session/{name}": value for name, value in tensors.items()}
+    for place, bins in held.items():
+        for name, values in zip(("sums", "counts"), bins.state(), strict=True):
+            named[f"{name}/{place}"] = torch.from_numpy(values)
+    write_standing(note, named, {"reader": cursor, "left": left})
+
+
+def _restored(note: Path, reader: PassageReader, held: dict[int, BinMeans], left: int) -> int:
+    """Go on from a note, if there is one; gives the bases that are left."""
+    found = read_standing(note)
+    if found is None:
+        return left
+    tensors, cursor = found
+    own = {name.removeprefix("session/"): t for name, t in tensors.items() if name.startswith("session/")}
+    reader.restore(own, cursor["reader"])
+    for place, bins in held.items():
+        bins.restore(tensors[f"sums/{place}"].numpy(), tensors[f"counts/{place}"].numpy())
+    return int(cursor["left"])

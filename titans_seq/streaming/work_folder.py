@@ -138,18 +138,11 @@ class WorkFolder:
             os.fsync(self._vectors)
         except OSError as error:
             raise write_error(self.path, error) from None
-        save_tensors(self._checkpoint(unit), tensors, metadata={"cursor": json.dumps(cursor)})
+        write_standing(self._checkpoint(unit), tensors, cursor)
 
     def load(self, unit: int) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """Where a unit stood, or None."""
-        path = self._checkpoint(unit)
-        if not path.exists():
-            return None
-        try:
-            return load_tensors(path), json.loads(read_metadata(path)["cursor"])
-        except (TitansError, KeyError, ValueError) as error:
-            _log.warning("%s cannot be used (%s); its unit begins anew", path, error)
-            return None
+        return read_standing(self._checkpoint(unit))
 
     def close(self) -> None:
         """Let go of the files."""
@@ -161,6 +154,22 @@ class WorkFolder:
 
     def _checkpoint(self, unit: int) -> Path:
         return self.path / f"unit-{unit}.safetensors"
+
+
+def write_standing(path: Path, tensors: Mapping[str, Tensor], cursor: Mapping[str, Any]) -> None:
+    """Write where a reading stands: tensors, and what JSON can hold."""
+    save_tensors(path, tensors, metadata={"cursor": json.dumps(cursor)})
+
+
+def read_standing(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """What `write_standing` wrote; None where there is nothing, or nothing that can be used."""
+    if not path.exists():
+        return None
+    try:
+        return load_tensors(path), json.loads(read_metadata(path)["cursor"])
+    except (TitansError, KeyError, ValueError) as error:
+        _log.warning("%s cannot be used (%s); what it belongs to begins anew", path, error)
+        return None
 
 
 def _write_at(file: int, raw: bytes, at: int) -> None:
