@@ -36,6 +36,28 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["x.txt"]
 
 
+class PolarsLikeError(Exception):
+    """An error of a library in Rust, which is no OSError."""
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (PolarsLikeError("parquet: underlying IO error: No space left on device (os error 28)"), "the disk is full"),
+        (PolarsLikeError("Disk quota exceeded (os error 122)"), "the disk is full"),
+        (OSError("2400 requested and 512 written"), "the disk is full"),
+        (OSError(errno.EROFS, "Read-only file system"), r"cannot be written \(Read-only file system\)"),
+        (PolarsLikeError("Input/output error (os error 5)"), r"cannot be written \(Input/output error"),
+    ],
+)
+def test_errors_of_the_system_in_every_librarys_words(tmp_path: Path, error: Exception, words: str) -> None:
+    with pytest.raises(OutputError, match=rf"x\.parquet: {words}"), replacing(tmp_path / "x.parquet"):
+        raise error
+    with pytest.raises(PolarsLikeError, match="a column"), replacing(tmp_path / "x.parquet"):
+        raise PolarsLikeError("a column of 28 rows")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_any_other_end_leaves_no_temporary_file(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), replacing(tmp_path / "x"):
         raise KeyboardInterrupt

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import gzip
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -136,6 +137,24 @@ def test_what_the_writer_lost_is_noticed(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(tracks, "_pybigtools", Losing)
     with pytest.raises(TrackError, match=r"0 of \d+ bases were written; is the disk full"):
         write_track(tmp_path / "t.bw", SIZES, binned(8), size=8)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("left", [0, 1, 2])
+def test_a_bigwig_ends_before_the_disk_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: int) -> None:
+    """At its beginning, on its way, and before the coarser copies are added at its end: the library would panic."""
+    pytest.importorskip("pybigtools")
+    usage, looks = shutil.disk_usage, []
+
+    def nearly_full(folder: Path) -> object:
+        looks.append(folder)
+        return usage(folder)._replace(free=10**9 if len(looks) <= left else 1000)
+
+    monkeypatch.setattr(tracks, "_ROOM_EVERY", 3)
+    monkeypatch.setattr(tracks.shutil, "disk_usage", nearly_full)
+    path = tmp_path / "t.bw"
+    with pytest.raises(OutputError, match=r"t\.bw: the disk is full; free some space"):
+        write_track(path, {"c": 40}, [("c", np.arange(5, dtype=np.float32))], size=8)
     assert list(tmp_path.iterdir()) == []
 
 
