@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 from tests.streaming.conftest import make_model
+from titans_seq.streaming import PassageReader
 
 
 @pytest.fixture(scope="module")
@@ -160,3 +161,26 @@ def test_a_folder_that_cannot_be_written(ask, run: Path, fasta: Path, tmp_path: 
     assert (answer.code, answer.out) == (1, "")
     assert answer.err == f"titans-seq: {folder}/w.npy: cannot be written (no permission in {folder})\n"
     assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["embed", "surprise"])
+def test_interrupted_it_says_how_to_go_on(
+    ask, run: Path, fasta: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    step, steps = PassageReader.step, []
+
+    def interrupted(self: PassageReader) -> object:
+        steps.append(1)
+        if len(steps) == 2:
+            raise KeyboardInterrupt
+        return step(self)
+
+    out = tmp_path / ("w.npy" if command == "embed" else "t.bedgraph")
+    given = ("-q", command, fasta, "--model", run, "-o", out, "--threads", 1, "--device", "cpu")
+    monkeypatch.setattr(PassageReader, "step", interrupted)
+    answer = ask(*given)
+    assert (answer.code, answer.out, out.exists()) == (130, "", False)
+    wanted = "titans-seq: interrupted; the same command goes on where it was, less a minute at most"
+    assert answer.err.strip() == wanted
+    assert ask(*given).code == 0
+    assert out.exists()

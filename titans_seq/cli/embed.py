@@ -72,7 +72,7 @@ def command(ctx: click.Context, **options: Any) -> None:
     """
     from importlib import import_module
 
-    from titans_seq.cli.talk import Talk
+    from titans_seq.cli.talk import Talk, going_on
 
     quiet = bool(ctx.find_root().params.get("quiet"))
     series = take_series(ctx, options, of_genomes=_OF_GENOMES)
@@ -80,7 +80,7 @@ def command(ctx: click.Context, **options: Any) -> None:
     if series:
         pipeline = import_module("titans_seq.pipelines.embed_series")
         how = {name: options.pop(name) for name in ("window", "stride", "pool", "layer")}
-        with Talk(quiet=quiet) as talk:
+        with Talk(quiet=quiet) as talk, going_on():
             job = pipeline.prepare(table=Path(inputs[0]), options=take_table(options), **options)
             count, width = pipeline.run(job, **how, watch=talk.watch)
         click.echo(f"{job.out}: {count:,} {_vectors(count)} of {width}, {job.rows:,} rows read")
@@ -88,7 +88,7 @@ def command(ctx: click.Context, **options: Any) -> None:
     pipeline = import_module("titans_seq.pipelines.embed")
     model, out = options.pop("model"), options.pop("out")
     chosen = tuple(name for name in (options.pop("chroms") or "").split(",") if name)
-    with Talk(quiet=quiet) as talk:
+    with Talk(quiet=quiet) as talk, going_on():
         done = pipeline.run(
             inputs, model=model, out=out, options=pipeline.EmbedOptions(chroms=chosen, **options), watch=talk.watch
         )

@@ -66,7 +66,7 @@ def command(ctx: click.Context, **options: Any) -> None:
     """
     from importlib import import_module
 
-    from titans_seq.cli.talk import Talk
+    from titans_seq.cli.talk import Talk, going_on
 
     quiet = bool(ctx.find_root().params.get("quiet"))
     series = take_series(ctx, options, of_genomes=_OF_GENOMES)
@@ -75,14 +75,14 @@ def command(ctx: click.Context, **options: Any) -> None:
     what = options.pop("what") or ("gradient" if drawn else "loss")
     if series:
         pipeline = import_module("titans_seq.pipelines.surprise_series")
-        with Talk(quiet=quiet) as talk:
+        with Talk(quiet=quiet) as talk, going_on():
             job = pipeline.prepare(table=Path(source), options=take_table(options), **options)
             known, rows = pipeline.run(job, what=what, watch=talk.watch)
         click.echo(f"{job.out}: {what} of {known:,} of {rows:,} rows")
         return
     pipeline = import_module("titans_seq.pipelines.surprise")
     names = [name for name in options.pop("chroms").split(",") if name]
-    with Talk(quiet=quiet) as talk:
+    with Talk(quiet=quiet) as talk, going_on():
         job = pipeline.prepare(genome=source, what=what, chroms=names, watch=talk.watch, **options)
         pipeline.run(job, watch=talk.watch)
     click.echo(job.out)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -67,3 +69,14 @@ class Talk:
             self._said = now
             left = (now - self._started) * (total - done) / done if done > 0 else float("nan")
             click.echo(f"{stage}: {done / total:.0%}, {left / 60:.1f} min left, {note}", err=True)
+
+
+@contextmanager
+def going_on() -> Iterator[None]:
+    """Of jobs that note where they stand: Ctrl-C ends them in a line that says so."""
+    from titans_seq.errors import InterruptedRun
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise InterruptedRun("interrupted; the same command goes on where it was, less a minute at most") from None
