@@ -56,3 +56,22 @@ def test_leaving_early_waits_for_no_more_than_the_block_at_work() -> None:
         begun.wait(10)
         Timer(0.05, go_on.set).start()
     assert seen == [0]
+
+
+def test_after_the_end_nobody_waits_but_who_asks() -> None:
+    go_on = Event()
+    seen: list[int] = []
+
+    def slow(block: memoryview | bytes) -> None:
+        go_on.wait(10)
+        seen.append(block[0])
+
+    with Behind(slow) as behind:
+        for number in range(PENDING):
+            behind.put(bytes([number]) * (SMALL + 1))
+        behind.end()
+    assert seen == []
+    Timer(0.05, go_on.set).start()
+    behind.join()
+    behind.join()
+    assert seen == list(range(PENDING))

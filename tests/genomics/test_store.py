@@ -1,6 +1,7 @@
 """The cache of token stores: built once, rebuilt when the file changes, never half-written, shared by processes."""
 
 import errno
+import hashlib
 import io
 import json
 import os
@@ -8,6 +9,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -184,3 +186,23 @@ def test_some_contigs_alone(tmp_path: Path, fasta: Path) -> None:
     assert genome.only(genome.names).total == genome.total
     with pytest.raises(UnknownNameError, match="no contig 'z'"):
         genome.only(["z"])
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\n>b\n", b"\nAC*T\n"], ids=["good", "empty contig", "foreign"])
+def test_large_files_are_hashed_beside_the_reader_and_no_thread_is_left(tmp_path: Path, end: bytes) -> None:
+    path = tmp_path / "big.fa"
+    path.write_bytes(b">a\n" + (b"ACGTTGCA" * 10 + b"\n") * 40_000 + end)
+    before = threading.active_count()
+    try:
+        genome = open_genome(path, cache_dir=tmp_path / "c")
+    except InputFileError:
+        assert end != b"\n"
+        assert builds(tmp_path / "c") == []
+    else:
+        assert genome.checksum == hashlib.sha256(path.read_bytes()).hexdigest()
+        assert genome.total == 40_000 * 80
+    for _ in range(100):
+        if threading.active_count() == before:
+            break
+        time.sleep(0.05)
+    assert threading.active_count() == before
