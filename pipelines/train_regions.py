@@ -30,7 +30,7 @@ from titans_seq.training.budget import plan_budget
 from titans_seq.training.loop import Fitting, Progress, fit
 from titans_seq.training.regions_baselines import majority, plain_genes, regressions
 from titans_seq.training.regions_evaluate import ArmScores, class_truth, fit_caller, gene_table, score_arm
-from titans_seq.training.regions_job import RegionsJob, prepare, state_shares
+from titans_seq.training.regions_job import RegionsJob, prepare
 from titans_seq.training.regions_networks import random_weights, small_cnn
 from titans_seq.training.regions_report import build_report, save_model, write_report
 from titans_seq.training.regions_streams import LabelledStreams
@@ -52,13 +52,14 @@ def run(job: RegionsJob, *, watch: Watch = lambda stage, done, total, note: None
         return read_report(job.out)
     runtime = choose_runtime(job.config.run)
     task = build_base_labels(job.config)
-    task.weigh(state_shares(job), balance=job.config.labels.balance)
+    streams = labelled_streams(job)
+    task.expect(streams.shares.tolist(), shown=streams.shown.tolist())
     if job.start is not None:
         begin_with(task, job.start, job.config)
     if not job.resume and runtime.ranks.writes:
         begin_run(job.out, job.config, job.inputs)
     with nullcontext() if job.resume or not runtime.ranks.writes else removed_if_barren(job.out):
-        progress = train(job, task, runtime=runtime, watch=watch)
+        progress = train(job, task, streams, runtime=runtime, watch=watch)
     if not runtime.ranks.writes:
         return {}
     task.eval()
@@ -77,10 +78,10 @@ def run(job: RegionsJob, *, watch: Watch = lambda stage, done, total, note: None
     return report
 
 
-def train(job: RegionsJob, task: BaseLabels, *, runtime: Runtime, watch: Watch) -> Progress:
-    """Train until the budget is spent, from the run's checkpoint if it has one."""
+def labelled_streams(job: RegionsJob) -> LabelledStreams:
+    """The training part as streams of blocks, with windows around what is rare."""
     settings = job.config.blocks
-    streams = LabelledStreams(
+    return LabelledStreams(
         job.genome,
         job.parts.train,
         job.tracks,
@@ -89,7 +90,14 @@ def train(job: RegionsJob, task: BaseLabels, *, runtime: Runtime, watch: Watch) 
         margin=settings.margin,
         gap_reset=settings.gap_reset,
         seed=job.config.run.seed,
+        classes=job.scheme.class_of_state,
+        rare=settings.rare,
+        unit=job.config.letters.patch * job.config.model.border,
     )
+
+
+def train(job: RegionsJob, task: BaseLabels, streams: LabelledStreams, *, runtime: Runtime, watch: Watch) -> Progress:
+    """Train until the budget is spent, from the run's checkpoint if it has one."""
     accumulate = job.config.optimiser.accumulate
     fitting = Fitting(
         folder=job.out,

@@ -35,6 +35,15 @@ def tokens() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 4, 4 * LENGTH).astype(np.uint8)
 
 
+def segment(tokens: np.ndarray, labels: np.ndarray) -> SimpleNamespace:
+    """A block without windows of rare states, nothing known of its starts."""
+    rows = len(tokens)
+    return SimpleNamespace(
+        tokens=tokens, labels=labels, sites=np.full_like(labels, IGNORED),
+        rare_tokens=np.empty((rows, 0, 96), np.uint8), rare_labels=np.empty((rows, 0, 2, 48), np.int8),
+    )  # fmt: skip
+
+
 def test_exchanging_the_strands_exchanges_the_answers(task: BaseLabels, tokens: np.ndarray) -> None:
     block = tokens[: LENGTH + 48]
     with torch.no_grad():
@@ -86,12 +95,13 @@ def test_a_scan_goes_on_behind_what_was_read(task: BaseLabels, tokens: np.ndarra
 
 def test_labels_left_out_cost_nothing(task: BaseLabels, tokens: np.ndarray) -> None:
     labels = np.zeros((1, 2, LENGTH), np.int8)
-    segment = SimpleNamespace(tokens=tokens[None, : LENGTH + 48], labels=labels, sites=np.zeros_like(labels))
-    whole = task.cost(segment, state=None, device=CPU)
+    given = segment(tokens[None, : LENGTH + 48], labels)
+    given.sites = np.zeros_like(labels)
+    whole = task.cost(given, state=None, device=CPU)
     assert whole.targets == 2 * LENGTH
-    segment.labels = labels.copy()
-    segment.labels[0, 1] = IGNORED
-    half = task.cost(segment, state=None, device=CPU)
+    given.labels = labels.copy()
+    given.labels[0, 1] = IGNORED
+    half = task.cost(given, state=None, device=CPU)
     assert half.targets == LENGTH
     assert float(half.total.detach()) < float(whole.total.detach())
     again = task.load_state(whole.state.detach().tensors())
@@ -104,11 +114,11 @@ def test_it_learns_a_frame_from_a_few_steps() -> None:
     task = BaseLabels(encoder=encoder, d_model=16, n_states=4, patch=12, margin=24, width=8, table_width=4)
     codons = encode("GCT" * ((LENGTH + 48) // 3)).copy()
     labels = np.stack([np.arange(LENGTH) % 3 + 1, np.zeros(LENGTH)])[None].astype(np.int8)
-    segment = SimpleNamespace(tokens=codons[None], labels=labels, sites=np.zeros_like(labels))
+    given = segment(codons[None], labels)
     optimiser = torch.optim.Adam(task.parameters(), 1e-2)
     for _ in range(25):
         optimiser.zero_grad()
-        cost = task.cost(segment, state=None, device=CPU)
+        cost = task.cost(given, state=None, device=CPU)
         (cost.total / cost.targets).backward()
         optimiser.step()
     assert float(cost.total.detach()) / cost.targets < 0.1
@@ -121,37 +131,41 @@ def test_frame_log_odds_follow_the_codon() -> None:
     assert (odds[1:] < -4).all()
 
 
-def test_rare_states_count_more_and_probabilities_stay(task: BaseLabels, tokens: np.ndarray) -> None:
-    """With nothing to tell the bases apart the optimum is the shares themselves, whatever the weights."""
-    shares = [0.7, 0.29, 0.005, 0.005]
-    task.weigh(shares, balance=0.5)
-    assert task.weights.tolist() == pytest.approx([1.0, 1.0, 50**0.5, 50**0.5])
+def test_rare_states_are_shown_more_often_and_probabilities_stay(task: BaseLabels, tokens: np.ndarray) -> None:
+    """With nothing to tell the bases apart the optimum is the share in the genome, whatever was shown."""
+    shares, shown = [0.7, 0.29, 0.005, 0.005], [0.4, 0.2, 0.3, 0.1]
+    task.expect(shares, shown=shown)
     assert task.head.bias.softmax(0).tolist() == pytest.approx(shares)
-    labels = (np.arange(2 * LENGTH) % 4 * (np.arange(2 * LENGTH) < 48)).astype(np.int8).reshape(1, 2, LENGTH)
-    segment = SimpleNamespace(tokens=tokens[None, : LENGTH + 48], labels=labels, sites=np.full_like(labels, IGNORED))
+    states = np.repeat(np.arange(4), (np.array(shown) * 240).astype(int))
+    labels = np.full(2 * LENGTH, IGNORED, np.int8)
+    labels[: states.size] = states
     torch.nn.init.zeros_(task.head.weight)
+    torch.nn.init.zeros_(task.head.bias)
+    given = segment(tokens[None, : LENGTH + 48], labels.reshape(1, 2, LENGTH))
     optimiser = torch.optim.LBFGS([task.head.bias], max_iter=60)
 
     def cost() -> torch.Tensor:
         optimiser.zero_grad()
-        found = task.cost(segment, state=None, device=CPU).total
+        found = task.cost(given, state=None, device=CPU).total
         found.backward()
         return found
 
     optimiser.step(cost)
-    counted = np.bincount(labels.ravel(), minlength=4) / labels.size
-    assert task.head.bias.softmax(0).tolist() == pytest.approx(counted.tolist(), abs=1e-3)
+    assert task.head.bias.softmax(0).tolist() == pytest.approx(shares, abs=1e-3)
+    assert "shift" not in task.state_dict()
 
 
-def test_weights_are_no_part_of_a_model(task: BaseLabels, tokens: np.ndarray) -> None:
-    before = list(task.state_dict())
-    task.weigh([0.97, 0.01, 0.01, 0.01], balance=1.0)
-    assert list(task.state_dict()) == before
-    labels = np.ones((1, 2, LENGTH), np.int8)
-    segment = SimpleNamespace(tokens=tokens[None, : LENGTH + 48], labels=labels, sites=np.zeros_like(labels))
-    heavy = float(task.cost(segment, state=None, device=CPU).total.detach())
-    task.weights.fill_(1.0)
-    assert heavy > float(task.cost(segment, state=None, device=CPU).total.detach())
+def test_windows_of_rare_states_are_added_and_leave_the_memory(task: BaseLabels, tokens: np.ndarray) -> None:
+    given = segment(tokens[None, : LENGTH + 48], np.zeros((1, 2, LENGTH), np.int8))
+    plain = task.cost(given, state=None, device=CPU)
+    given.rare_tokens = tokens[None, None, 200 : 200 + 96]
+    given.rare_labels = np.ones((1, 1, 2, 48), np.int8)
+    more = task.cost(given, state=None, device=CPU)
+    assert more.targets == plain.targets + 96
+    window = task.cost(segment(given.rare_tokens[0], given.rare_labels[0]), state=None, device=CPU)
+    assert float(more.total.detach()) == pytest.approx(float((plain.total + window.total).detach()), rel=1e-5)
+    for name, value in plain.state.tensors().items():
+        assert torch.equal(value, more.state.tensors()[name])
 
 
 def test_the_cnn_treats_the_strands_alike(tokens: np.ndarray) -> None:

@@ -36,10 +36,6 @@ class LabelsSection(Section):
         Join bases to genes: ``orf`` for genes without introns, ``spliced`` for genes with them (``intron`` must be
         among the classes), ``none`` to leave it at labels. ``auto``, where a class has frames, takes ``orf`` if hardly
         any of its features is spliced, and else ``spliced`` if it can.
-    balance
-        How much more a base of a rare state counts in training: of K states, one of the share f < 1 / K counts
-        ``(1 / (K f))^balance`` times, 0 counts all alike. Probabilities stay what they are; see
-        `titans_seq.tasks.base_labels`.
     """
 
     classes: Annotated[tuple[str, ...], Field(min_length=1)] = ("CDS", "tRNA", "rRNA")
@@ -47,7 +43,6 @@ class LabelsSection(Section):
     translation_table: Positive = 11
     start_codons: tuple[str, ...] = ()
     decode: Literal["auto", "orf", "spliced", "none"] = "auto"
-    balance: Fraction = 0.5
 
     @model_validator(mode="after")
     def _frames_are_classes(self) -> "LabelsSection":
@@ -95,6 +90,9 @@ class BlocksSection(Section):
     length, margin
         Bases of a block, and bases that are read on either side of it. ``length + 2 margin`` must be a multiple of the
         patch times the encoder's border.
+    rare
+        Windows around a base of a rare class (under one base in a hundred) that every row reads beside its block;
+        probabilities stay what they are, see `titans_seq.tasks.base_labels`.
     gap_reset
         A run of more than this many unknown bases ends a stream.
     """
@@ -102,6 +100,7 @@ class BlocksSection(Section):
     rows: Positive = 4
     length: Positive = 5376
     margin: NonNegative = 384
+    rare: NonNegative = 1
     gap_reset: NonNegative = 10_000
 
 

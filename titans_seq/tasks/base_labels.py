@@ -15,12 +15,14 @@ Exchanging the strands exchanges the outputs, exactly. Patches of P bases (a mul
 three sums share the table, so a codon means the same in each frame. Both rows read every block from its margin on with
 the memory that the block before left: memory flows from left to right, letters from both sides.
 
-Rare states (a tRNA is one base in a thousand) are learned with weights w_k > 1, and the logits are moved by what that
-changes, so that softmax(l) stays a probability:
+Rare states (a tRNA is one base in a thousand) are shown more often than they are: beside its streams a step reads
+windows around them. Where q_k is the share of state k in what is shown and f_k that in the genome, the logits are moved
+by what that changes, so that softmax(l) stays a probability:
 
-    cost = - sum over labels k of w_k log softmax(l + log w)_k
+    cost = - sum over labels k of log softmax(l + log q - log f)_k
 
-Source of the shift: Menon et al., "Long-tail learning via logit adjustment", ICLR 2021.
+Weights in the cost do less: a state that few steps see moves few times, however far it is pulled. Source of the shift:
+Menon et al., "Long-tail learning via logit adjustment", ICLR 2021.
 """
 
 from __future__ import annotations
@@ -39,9 +41,6 @@ from titans_seq.tasks.trainable import Cost, Units
 
 IGNORED = -1
 """Label of a base that is not learned from."""
-
-MOST_WEIGHT = 30.0
-"""Largest weight of a state: one that is hardly there must not be all that is learned."""
 
 SITE_BEFORE, SITE_AFTER = 36, 18
 """Letters that the site head sees before a start codon's first base, and from it on."""
@@ -108,7 +107,7 @@ class BaseLabels(nn.Module):
         Weight of the site loss against the loss of the states.
     """
 
-    weights: Tensor
+    shift: Tensor
     units: ClassVar[Units] = Units(targets="labels", score="nats_per_label", scale=1.0, short="nats/label")
 
     def __init__(
@@ -137,7 +136,7 @@ class BaseLabels(nn.Module):
         self.to_bases = nn.Linear(2 * d_model, patch * width)
         self.local = nn.Linear(width + table_width, width, bias=False)
         self.head = nn.Linear(width, n_states)
-        self.register_buffer("weights", torch.ones(n_states), persistent=False)
+        self.register_buffer("shift", torch.zeros(n_states), persistent=False)
         if self.start_codons:
             hidden = 64
             self.site_letters = nn.Linear((SITE_BEFORE + SITE_AFTER) * (N_TOKENS - 1), hidden)
@@ -148,13 +147,10 @@ class BaseLabels(nn.Module):
             self.site_out = nn.Linear(hidden, 1)
             nn.init.constant_(self.site_out.bias, -3.0)
 
-    def weigh(self, shares: Sequence[float], *, balance: float) -> None:
-        """Set the weights of the states from their shares in what is learned from; logits begin at these shares.
-
-        w_k = (1 / (K f_k))^balance, no less than 1 and no more than `MOST_WEIGHT`.
-        """
-        share = torch.as_tensor(shares, dtype=torch.float32).clamp(min=1e-6)
-        self.weights.copy_((self.n_states * share).pow(-balance).clamp(1.0, MOST_WEIGHT))
+    def expect(self, shares: Sequence[float], *, shown: Sequence[float]) -> None:
+        """Say how often each state is there and how often training shows it; the logits begin at the former."""
+        share, seen = (torch.as_tensor(values, dtype=torch.float32).clamp(min=1e-6) for values in (shares, shown))
+        self.shift.copy_(seen.log() - share.log())
         with torch.no_grad():
             self.head.bias.copy_(share.log())
 
@@ -178,24 +174,34 @@ class BaseLabels(nn.Module):
         return self._kept(self._read(tokens, None)[3])
 
     def cost(self, segment: Any, *, state: BaseLabelsState | None, device: torch.device) -> Cost:
-        """Weighted cross-entropy of the states in nats per label, plus the weighted cost of the sites.
+        """Cross-entropy of the states in nats per label, plus the weighted cost of the sites.
 
         ``segment`` holds numpy arrays ``tokens`` (B, W), ``labels`` int8 (B, 2, L) with `IGNORED`, and ``sites`` int8
-        (B, 2, L): 1 where a gene begins, 0 where none does, `IGNORED` where it is not known.
+        (B, 2, L): 1 where a gene begins, 0 where none does, `IGNORED` where it is not known. ``rare_tokens`` (B, E, V)
+        and ``rare_labels`` (B, E, 2, V - 2 M) are windows around rare states, each read with a memory of its own.
         """
         tokens, labels, sites = (
             torch.as_tensor(array).to(device) for array in (segment.tokens, segment.labels, segment.sites)
         )
         logits, after = self(tokens, state=state)
-        known = labels != IGNORED
-        moved = logits.states[known] + self.weights.log()
-        total = F.cross_entropy(moved, labels[known].long(), weight=self.weights, reduction="sum")
+        total, count = self._state_cost(logits, labels)
+        if segment.rare_tokens.shape[1]:
+            windows, known = (
+                torch.as_tensor(array).to(device).flatten(0, 1) for array in (segment.rare_tokens, segment.rare_labels)
+            )
+            rare, more = self._state_cost(self(windows)[0], known)
+            total, count = total + rare, count + more
         if self.start_codons:
             asked = torch.isfinite(logits.sites) & (sites != IGNORED)
             site = F.binary_cross_entropy_with_logits(logits.sites[asked], sites[asked].float(), reduction="sum")
             # Start codons are one base in twenty: this puts both costs on the scale of a label.
             total = total + self.site_weight * site
-        return Cost(total, int(known.sum()), after)
+        return Cost(total, count, after)
+
+    def _state_cost(self, logits: BaseLogits, labels: Tensor) -> tuple[Tensor, int]:
+        known = labels != IGNORED
+        cost = F.cross_entropy(logits.states[known] + self.shift, labels[known].long(), reduction="sum")
+        return cost, int(known.sum())
 
     def load_state(self, tensors: Mapping[str, Tensor]) -> BaseLabelsState:
         """Rebuild a state from its tensors."""

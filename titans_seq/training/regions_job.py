@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from titans_seq.config import TrainRegionsConfig, parse_config, preset_text
 from titans_seq.config.overrides import apply_overrides
 from titans_seq.errors import ConfigError, InputFileError, StateMismatchError
@@ -235,16 +233,6 @@ def annotated_genes(features: Features, name: str, scheme: LabelScheme) -> Conti
         if not feature.pseudo and feature.length % 3 == 0 and feature.strand:
             spliced.append((feature.strand, feature.parts))
     return ContigGenes(tuple(whole), tuple(others), tuple(spliced))
-
-
-def state_shares(job: RegionsJob) -> list[float]:
-    """The share of each state among the labels that the network learns from, both strands."""
-    counts = np.zeros(len(job.scheme.states), dtype=np.int64)
-    for stretch in job.parts.train:
-        states = job.tracks[stretch.contig].states[:, stretch.start : stretch.end]
-        counts += np.bincount(states[states >= 0], minlength=counts.size)
-    shares: list[float] = (counts / max(int(counts.sum()), 1)).tolist()
-    return shares
 
 
 def _ends(name: str, suffixes: tuple[str, ...]) -> bool:

@@ -33,7 +33,7 @@ def small_cnn(job: RegionsJob, *, steps: int, seed: int) -> list[dict[str, Any]]
     cnn = LabelCnn(n_states=len(job.scheme.states))
     streams = LabelledStreams(
         job.genome, job.parts.train, job.tracks, rows=settings.rows, length=settings.length, margin=settings.margin,
-        gap_reset=settings.gap_reset, seed=seed,
+        gap_reset=settings.gap_reset, seed=seed, classes=job.scheme.class_of_state,
     )  # fmt: skip
     optimiser = torch.optim.AdamW(cnn.parameters(), lr=_RATE, weight_decay=0.01)
     rate = torch.optim.lr_scheduler.OneCycleLR(optimiser, _RATE, total_steps=steps + 1, pct_start=0.1)
