@@ -117,6 +117,15 @@ def test_tensors_on_a_full_disk_are_one_line(tmp_path: Path, monkeypatch: pytest
     assert list(tmp_path.iterdir()) == []
 
 
+def test_tensors_that_share_memory_come_back_apart(tmp_path: Path) -> None:
+    whole = torch.arange(12.0).view(3, 4)
+    named = {"whole": whole, "same": whole, "part": whole[1:], "turned": whole.T, "one": whole[0, 0], "none": whole[:0]}
+    tensor_files.save_tensors(tmp_path / "x.safetensors", named)
+    found = tensor_files.load_tensors(tmp_path / "x.safetensors")
+    assert found.keys() == named.keys()
+    assert all(torch.equal(found[name], value) for name, value in named.items())
+
+
 def test_a_place_to_write_in_is_checked_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     check_out(tmp_path / "new.csv")
     with pytest.raises(OutputError, match=f"no such folder to write in; create {tmp_path / 'gone'} first"):

@@ -15,12 +15,25 @@ from titans_seq.files import replacing, write_error
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], *, metadata: Mapping[str, str] | None = None) -> None:
     """Write named tensors as safetensors, whole or not at all."""
-    plain = {name: value.detach().contiguous().cpu().clone() for name, value in tensors.items()}
+    plain = _each_with_its_own_storage(tensors)
     with replacing(path) as temporary:
         try:
             save_file(plain, temporary, metadata=dict(metadata or {}))
         except SafetensorError as error:
             raise write_error(path, error) from None
+
+
+def _each_with_its_own_storage(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """As safetensors wants them; a table of a gigabyte is not copied for it."""
+    found, seen = {}, set()
+    for name, value in tensors.items():
+        plain = value.detach().contiguous().cpu()
+        storage = plain.untyped_storage()
+        if storage.nbytes() != plain.nbytes or storage.data_ptr() in seen:
+            plain = plain.clone()
+        seen.add(plain.untyped_storage().data_ptr())
+        found[name] = plain
+    return found
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
