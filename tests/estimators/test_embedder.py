@@ -181,6 +181,8 @@ def test_saved_and_loaded(kind: str, tmp_path: Path) -> None:
         ({}, [("c1", 0, 5)], "genome must be the path"),
         ({}, [np.ones(3), np.array([1.0, np.inf])], "series 1: holds infinity"),
         ({}, [np.ones(3), np.ones(0)], "series 1: expected time steps x channels"),
+        ({}, pl.DataFrame({"chrom": ["c1"], "start": [0]}), "columns chrom, start, end; found none named end"),
+        ({}, pl.DataFrame({"unique_id": ["a"], "value": [0.5]}), "unique_id, ds, y; found none named ds, y"),
         ({}, "nowhere.fa", "nowhere.fa: no such file"),
     ],
 )

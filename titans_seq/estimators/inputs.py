@@ -35,14 +35,26 @@ TABLE_COLUMNS = ("unique_id", "ds", "y")
 
 
 def kind_of(X: Any) -> Kind:
-    """Say what X is; see the table above."""
+    """Say what X is; see the table above.
+
+    Raises
+    ------
+    ShapeError
+        A frame with some of the columns that make it one of regions or of series, but not all.
+    """
     if isinstance(X, str | os.PathLike):
         return "fasta"
     columns = _columns(X)
     if columns is not None:
-        if set(REGION_COLUMNS) <= set(columns):
-            return "regions"
-        return "table" if set(TABLE_COLUMNS) <= set(columns) else "array"
+        kinds: tuple[tuple[Kind, tuple[str, ...], str], ...]
+        kinds = (("regions", REGION_COLUMNS, "regions"), ("table", TABLE_COLUMNS, "series"))
+        for kind, wanted, words in kinds:
+            if set(wanted) <= set(columns):
+                return kind
+            if wanted[0] in columns:
+                missing = ", ".join(name for name in wanted if name not in columns)
+                raise ShapeError(f"a frame of {words} has the columns {', '.join(wanted)}; found none named {missing}")
+        return "array"
     # A sparse matrix is an array that scikit-learn refuses in its own words.
     first = None if hasattr(X, "tocsr") else _first(X)
     if isinstance(first, str | bytes) or hasattr(first, "seq"):
