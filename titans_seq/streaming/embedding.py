@@ -246,7 +246,7 @@ def _read_unit(job: Embedding, task: NextBase, unit: Unit, work: WorkFolder, pro
     if found is not None:
         left = _restore(job, unit, reader, pools, *found)
         progress.skip(reader.tokens_done)
-    del found  # a second table, where there is one
+    del found  # else what was loaded is held to the end
     noted, before = time.monotonic(), reader.tokens_done
     while left and (parts := reader.step()) is not None:
         for part in parts:
