@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from titans_seq import __version__
-from titans_seq.cli.group import COMMANDS
+from titans_seq.cli.group import COMMANDS, _wait_briefly
 from titans_seq.config import preset_names, preset_text
 
 
@@ -32,6 +32,13 @@ def processor_seconds() -> float:
     """Seconds that child processes have computed: unlike the clock on the wall, the same on a busy machine."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
+
+
+@pytest.mark.parametrize("given", [{}, {"GOMP_SPINCOUNT": "7"}, {"OMP_WAIT_POLICY": "active"}])
+def test_threads_wait_briefly_unless_told_otherwise(given: dict[str, str]) -> None:
+    environment = dict(given)
+    _wait_briefly(environment)
+    assert environment == (given or {"GOMP_SPINCOUNT": "3000"})
 
 
 def test_help_is_quick_and_imports_no_torch() -> None:

@@ -99,7 +99,7 @@ def _notes() -> Iterator[str]:
         yield f"PyTorch uses {threads} of {cores} cores: set OMP_NUM_THREADS={cores}, or run.threads={cores}."
     busy = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     if busy > 1.5 * cores and threads > 1:
-        yield f"Load {busy:.0f} on {cores} cores: OMP_WAIT_POLICY=passive keeps threads from spinning."
+        yield f"Load {busy:.0f} on {cores} cores: threads wait for each other; one (OMP_NUM_THREADS=1) may be as fast."
     if not torch.cuda.is_available() and not torch.backends.mps.is_available():
         yield "No accelerator: presets dna-tiny and dna-small are sized for a CPU, dna-base is not."
         if torch.version.cuda is None and os.path.exists("/dev/nvidia0"):
