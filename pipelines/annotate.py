@@ -145,7 +145,9 @@ def run(job: AnnotateJob, *, watch: Watch = lambda stage, done, total, note: Non
     found = [
         prediction
         for name, tokens, scores in contigs
-        for prediction in contig_features(name, tokens, scores, scheme=model.scheme, classes=job.classes, caller=caller)
+        for prediction in contig_features(
+            name, tokens, scores, scheme=model.scheme, classes=job.classes, caller=caller, offsets=model.offsets
+        )
         if job.own[name][0] <= prediction.start < job.own[name][1]
     ]
     code = caller.code.table if caller is not None else 1

@@ -29,7 +29,15 @@ from titans_seq.tasks.gene_calls import ContigScores
 from titans_seq.training.budget import plan_budget
 from titans_seq.training.loop import Fitting, Progress, fit
 from titans_seq.training.regions_baselines import majority, plain_genes, regressions
-from titans_seq.training.regions_evaluate import ArmScores, class_truth, fit_caller, gene_table, score_arm
+from titans_seq.training.regions_evaluate import (
+    ArmScores,
+    class_truth,
+    fit_caller,
+    fit_offsets,
+    gene_table,
+    run_table,
+    score_arm,
+)
 from titans_seq.training.regions_job import RegionsJob, prepare
 from titans_seq.training.regions_networks import random_weights, small_cnn
 from titans_seq.training.regions_report import build_report, save_model, write_report
@@ -64,11 +72,13 @@ def run(job: RegionsJob, *, watch: Watch = lambda stage, done, total, note: None
         return {}
     task.eval()
     caller = fit_caller(job, task, watch=watch) if job.decode else None
-    save_model(job, task, caller)
+    offsets = fit_offsets(job, task, watch=watch)
+    save_model(job, task, caller, offsets)
     arms: dict[str, ArmScores] = {}
     first: list[ContigScores] = []
     for arm in job.config.evaluation.arms if job.config.model.memory != "none" else ("reset",):
         arms[arm], scores = score_arm(job, task, caller, arm, watch=watch)
+        arms[arm].runs = run_table(job, scores, offsets)
         first = first or scores
     report = build_report(
         job, task=task, progress=progress, runtime=runtime, arms=arms, **baselines(job, decode=job.decode == "orf")

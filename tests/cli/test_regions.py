@@ -23,7 +23,7 @@ MICRO = {
 }  # fmt: skip
 ROWS = (
     "majority", "GC regression", "k-mer regression", "one-hot regression", "small CNN", "random weights",
-    "titans_lmm, carried", "titans_lmm, reset", "titans_lmm, off", "codon counts, no network",
+    "titans_lmm, carried", "titans_lmm, reset", "titans_lmm, off", "codon counts, no network", "runs of bases",
 )  # fmt: skip
 SET = [word for key, value in MICRO.items() for word in ("--set", f"{key}={value}")]
 

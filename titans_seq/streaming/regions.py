@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +40,15 @@ class RegionsModel:
         What it was trained with.
     path
         The file that the weights came from.
+    offsets
+        Of each class that is written as runs of bases; see `titans_seq.tasks.gene_calls.runs_of_class`.
     """
 
     task: BaseLabels
     caller: GeneCaller | SplicedCaller | None
     config: TrainRegionsConfig
     path: Path
+    offsets: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def scheme(self) -> LabelScheme:
@@ -91,7 +95,8 @@ def open_regions_model(path: Path, *, device: torch.device | str = "cpu") -> Reg
             config.decoder.min_length,
             config.decoder.max_overlap,
         )
-    return RegionsModel(task=task.to(device).eval(), caller=caller, config=config, path=file)
+    offsets = {str(kind): float(value) for kind, value in json.loads(words.get("offsets", "{}")).items()}
+    return RegionsModel(task=task.to(device).eval(), caller=caller, config=config, path=file, offsets=offsets)
 
 
 def _spliced(record: dict[str, Any], tables: dict[str, Any], config: TrainRegionsConfig, file: Path) -> SplicedCaller:

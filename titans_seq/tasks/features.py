@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import exp
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +24,12 @@ def contig_features(
     scheme: LabelScheme,
     classes: Sequence[str],
     caller: GeneCaller | SplicedCaller | None,
+    offsets: Mapping[str, float] = MappingProxyType({}),
 ) -> list[Prediction]:
-    """Features of ``classes`` of the contig ``name``; without a caller, genes are runs of bases as well."""
+    """Features of ``classes`` of the contig ``name``; without a caller, genes are runs of bases as well.
+
+    `offsets` are added to the log-odds of the bases of a class that is written as runs.
+    """
     found: list[Prediction] = []
     for kind in classes:
         if isinstance(caller, SplicedCaller) and kind == scheme.framed:
@@ -34,7 +39,7 @@ def contig_features(
         genes = (
             caller.genes(tokens, scores)
             if isinstance(caller, GeneCaller) and decoded
-            else runs_of_class(scores, scheme, kind)
+            else runs_of_class(scores, scheme, kind, offset=offsets.get(kind, 0.0))
         )
         found += [_prediction(name, kind, gene, decoded=decoded) for gene in genes]
     return numbered(found)

@@ -26,7 +26,7 @@ from titans_seq.metrics.genes import (
     confusion,
 )
 from titans_seq.tasks.base_labels import BaseLabels
-from titans_seq.tasks.gene_calls import ContigScores, GeneCaller, strand_genes
+from titans_seq.tasks.gene_calls import ContigScores, GeneCaller, best_offset, runs_of_class, strand_genes
 from titans_seq.tasks.label_scan import Arm, read_ahead, scan
 from titans_seq.tasks.spliced_calls import AnnotatedStretch, PlacedGene, SplicedCaller, count_genes, parts_of
 from titans_seq.training.regions_job import ContigGenes, RegionsJob
@@ -53,6 +53,8 @@ class ArmScores:
         The genes of the decoder for genes without introns against the annotated ones; None where it is not used.
     exons
         The coding parts of the decoder for genes with introns, likewise; see `titans_seq.metrics.genes.compare_parts`.
+    runs
+        For each class written as runs of bases, their number and agreement with the annotation; see `run_table`.
     coding
         Agreement of the decoded genes with the annotation base by base, both strands.
     seconds
@@ -63,6 +65,7 @@ class ArmScores:
     pairs: NDArray[np.int64]
     genes: GeneScores | None = None
     exons: dict[str, Any] | None = None
+    runs: dict[str, dict[str, Any]] = field(default_factory=dict)
     coding: dict[str, float | None] = field(default_factory=dict)
     seconds: float = 0.0
 
@@ -73,6 +76,7 @@ class ArmScores:
             "confusion": self.pairs.tolist(),
             "genes": None if self.genes is None else self.genes.to_json(),
             "exons": self.exons,
+            "runs": self.runs,
             "coding": self.coding,
             "seconds": round(self.seconds, 1),
         }
@@ -105,6 +109,44 @@ def score_stretch(
     tokens = genome.tokens(stretch.contig, stretch.start, stretch.end)
     blocks = scan(task, tokens, length=length, arm=arm, state=state, progress=count)
     return ContigScores.gather(blocks, length=len(stretch), n_states=task.n_states)
+
+
+def fit_offsets(job: RegionsJob, task: BaseLabels, *, watch: Watch) -> dict[str, float]:
+    """The offset of each class that is written as runs of bases, chosen on the part kept for the decoder."""
+    parts = [
+        (
+            score_stretch(task, job.genome, stretch, length=job.config.blocks.length, arm="reset", watch=watch),
+            class_truth(job, stretch),
+        )
+        for stretch in job.parts.fit
+    ]
+    return {
+        kind: best_offset(parts, job.scheme, kind, number=number)
+        for number, kind in enumerate(job.scheme.classes, start=1)
+        if kind != job.scheme.framed or job.decode is None
+    }
+
+
+def run_table(
+    job: RegionsJob, scores: Sequence[ContigScores], offsets: Mapping[str, float]
+) -> dict[str, dict[str, Any]]:
+    """Number of the runs of each class on the held-out part, and how their bases agree with the annotation."""
+    found = {}
+    for kind, offset in offsets.items():
+        number = 1 + job.scheme.classes.index(kind)
+        counts = np.zeros((2, 2), dtype=np.int64)
+        runs = 0
+        for stretch, part in zip(job.parts.valid, scores, strict=True):
+            truth = class_truth(job, stretch)
+            guess = np.zeros(truth.shape, dtype=np.int8)
+            for run in runs_of_class(part, job.scheme, kind, offset=offset):
+                guess[int(run.strand < 0), run.start : run.end] = 1
+                runs += 1
+            known = truth >= 0
+            counts += confusion((truth[known] == number).astype(np.int8), guess[known], 2)
+        rest, wrong, missed, hit = counts.ravel().tolist()
+        found[kind] = {"offset": offset, "runs": runs, **binary_scores(hit, wrong, missed, rest)}
+    return found
 
 
 def fit_caller(job: RegionsJob, task: BaseLabels, *, watch: Watch) -> Caller:

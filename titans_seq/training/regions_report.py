@@ -39,7 +39,7 @@ NOTES = {
 }
 
 
-def save_model(job: RegionsJob, task: BaseLabels, caller: Caller | None) -> Path:
+def save_model(job: RegionsJob, task: BaseLabels, caller: Caller | None, offsets: Mapping[str, float]) -> Path:
     """Write the weights, with the configuration and the decoder's weights inside."""
     decoder = None
     if isinstance(caller, SplicedCaller):
@@ -52,6 +52,7 @@ def save_model(job: RegionsJob, task: BaseLabels, caller: Caller | None) -> Path
         "titans_seq": __version__,
         "config": dump_config(job.config),
         "decoder": json.dumps(decoder),
+        "offsets": json.dumps(dict(offsets)),
     }
     tensors = {f"task/{name}": value for name, value in task.state_dict().items()}
     if caller is not None:
@@ -108,6 +109,7 @@ def build_report(
     }
     bases = class_table({**baselines, **{name: scores.classes for name, scores in labels.items()}})
     genes = exon_rows(labels) if job.decode == "spliced" else gene_rows(labels, report["evaluation"]["plain"])
+    runs = run_rows(labels)
     remarks = _remarks(job, arms, baselines)
     report["remarks"] = remarks
     parts = report["parts"]
@@ -121,9 +123,10 @@ def build_report(
         "",
         *(_lines(genes) if len(genes) > 1 else []),
         "",
+        *([*_lines(runs), ""] if len(runs) > 1 else []),
         *remarks,
     ]
-    report["tables"] = {"bases": bases, "genes": genes}
+    report["tables"] = {"bases": bases, "genes": genes, "runs": runs}
     return report
 
 
@@ -152,6 +155,20 @@ def gene_rows(arms: Mapping[str, ArmScores], plain: Mapping[str, Any] | None) ->
         genes, coding = scores["genes"], scores["coding"]
         shares = [_number(genes[key]) for key in ("stops", "precision", "exact")]
         table.append((name, [str(genes["annotated"]), str(genes["predicted"]), *shares, _number(coding.get("mcc"))]))
+    return table
+
+
+def run_rows(arms: Mapping[str, ArmScores]) -> list[Row]:
+    """Header and rows: the features that `annotate` writes as runs of bases, and how their bases agree."""
+    kinds = list(next(iter(arms.values())).runs)
+    head = [f"{kind} {what}" for kind in kinds for what in ("runs", "prec", "rec", "F1")]
+    table: list[Row] = [("runs of bases", head)]
+    for name, scores in arms.items() if kinds else ():
+        cells = []
+        for kind in kinds:
+            found = scores.runs[kind]
+            cells += [str(found["runs"]), *(_number(found[key]) for key in ("precision", "recall", "f1"))]
+        table.append((name, cells))
     return table
 
 
