@@ -157,14 +157,19 @@ def test_rare_states_are_shown_more_often_and_probabilities_stay(task: BaseLabel
 
 
 def test_windows_of_rare_states_are_added_and_leave_the_memory(task: BaseLabels, tokens: np.ndarray) -> None:
-    given = segment(tokens[None, : LENGTH + 48], np.zeros((1, 2, LENGTH), np.int8))
+    rows = np.stack([tokens[: LENGTH + 48], tokens[100 : LENGTH + 148]])
+    given = segment(rows, np.zeros((2, 2, LENGTH), np.int8))
     plain = task.cost(given, state=None, device=CPU)
-    given.rare_tokens = tokens[None, None, 200 : 200 + 96]
-    given.rare_labels = np.ones((1, 1, 2, 48), np.int8)
+    given.rare_tokens = np.stack([tokens[200:296], tokens[300:396]])[:, None]
+    given.rare_labels = np.ones((2, 1, 2, 48), np.int8)
     more = task.cost(given, state=None, device=CPU)
-    assert more.targets == plain.targets + 96
-    window = task.cost(segment(given.rare_tokens[0], given.rare_labels[0]), state=None, device=CPU)
-    assert float(more.total.detach()) == pytest.approx(float((plain.total + window.total).detach()), rel=1e-5)
+    assert more.targets == plain.targets + 2 * 96
+    windows = segment(given.rare_tokens[:, 0], given.rare_labels[:, 0])
+    state = plain.state.detach().reset(torch.tensor([True, False]))  # every other row reads with what it holds
+    rare = task.cost(windows, state=state, device=CPU)
+    assert float(more.total.detach()) == pytest.approx(float((plain.total + rare.total).detach()), rel=1e-5)
+    afresh = task.cost(windows, state=None, device=CPU)
+    assert abs(float((rare.total - afresh.total).detach())) > 1e-3
     for name, value in plain.state.tensors().items():
         assert torch.equal(value, more.state.tensors()[name])
 

@@ -178,19 +178,20 @@ class BaseLabels(nn.Module):
 
         ``segment`` holds numpy arrays ``tokens`` (B, W), ``labels`` int8 (B, 2, L) with `IGNORED`, and ``sites`` int8
         (B, 2, L): 1 where a gene begins, 0 where none does, `IGNORED` where it is not known. ``rare_tokens`` (B, E, V)
-        and ``rare_labels`` (B, E, 2, V - 2 M) are windows around rare states, each read with a memory of its own.
+        and ``rare_labels`` (B, E, 2, V - 2 M) are windows around rare states. Every other row reads them with what its
+        memory holds after the block, the others with a memory begun afresh, so that neither tells a window by it.
         """
         tokens, labels, sites = (
             torch.as_tensor(array).to(device) for array in (segment.tokens, segment.labels, segment.sites)
         )
         logits, after = self(tokens, state=state)
         total, count = self._state_cost(logits, labels)
-        if segment.rare_tokens.shape[1]:
-            windows, known = (
-                torch.as_tensor(array).to(device).flatten(0, 1) for array in (segment.rare_tokens, segment.rare_labels)
-            )
-            rare, more = self._state_cost(self(windows)[0], known)
-            total, count = total + rare, count + more
+        windows, known = (torch.as_tensor(array).to(device) for array in (segment.rare_tokens, segment.rare_labels))
+        if windows.shape[1]:
+            held = after.detach().reset(torch.arange(len(windows), device=device) % 2 == 0)
+            for number in range(windows.shape[1]):
+                rare, more = self._state_cost(self(windows[:, number], state=held)[0], known[:, number])
+                total, count = total + rare, count + more
         if self.start_codons:
             asked = torch.isfinite(logits.sites) & (sites != IGNORED)
             site = F.binary_cross_entropy_with_logits(logits.sites[asked], sites[asked].float(), reduction="sum")
