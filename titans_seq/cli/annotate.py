@@ -30,8 +30,8 @@ def command(ctx: click.Context, genome: str, model: Path, out: Path, classes: st
     """Annotate GENOME: FASTA (plain, gzip, bgzip), GenBank, or - for standard input.
 
     GFF3 holds a gene and a CDS for each gene (with introns: an mRNA between them, and a CDS row for each part), partial
-    ones marked, and one row for every other feature; it counts from 1, BED and tracks from 0. A track is the probability
-    of one class.
+    ones marked, and one row for every other feature; it counts from 1, BED and tracks from 0. A track is the
+    probability of one class.
 
     --shard 1/8 ... 8/8, or torchrun --nproc-per-node 8 -m titans_seq annotate ...: eight parts that together are what
     one process writes. Contigs are divided by length. Where shards are more than contigs, a contig is cut: each of its

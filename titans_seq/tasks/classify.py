@@ -138,9 +138,10 @@ class SequenceClassifier(nn.Module):
         if self.places is not None:
             nn.init.zeros_(self.places.weight)
         self.content = tuple(content)
-        self.words = nn.ModuleList(nn.Linear(4**k, n_classes, bias=False) for k in self.content)
-        for words in self.words:
-            nn.init.zeros_(words.weight)
+        words = [nn.Linear(4**k, n_classes, bias=False) for k in self.content]
+        for linear in words:
+            nn.init.zeros_(linear.weight)
+        self.words = nn.ModuleList(words)
         self.reset_every: int | None = None
         self.frozen = False
 
@@ -195,7 +196,7 @@ class SequenceClassifier(nn.Module):
             counts = kmer_counts(tokens, k)
             if self.reverse_complement == "equivariant":
                 counts = counts + kmer_counts(other_strand(tokens, lengths), k)
-            logits = logits + words(counts.sqrt().to(words.weight.dtype)).float()
+            logits = logits + words(counts.sqrt().to(next(words.parameters()).dtype)).float()
         return logits
 
     @torch.no_grad()
