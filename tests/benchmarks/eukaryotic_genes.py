@@ -49,9 +49,9 @@ SETS = {
     )),
     "worm": Set(("celegans_1pct.fa.gz", "celegans_1pct.gff3.gz"), "contigs", 12, SPLICED),
     "cress": Set(("athaliana_1pct.fa.gz", "athaliana_1pct.gff3.gz"), "contigs", 12, SPLICED),
-    "chloroplast": Set(("athaliana_chloroplast_NC_000932.gb.gz",), "last 40 %, of which most is the second copy of an "
+    "chloroplast": Set(("athaliana_chloroplast_NC_000932.gb.gz",), "last quarter, most of it the second copy of an "
                        "inverted repeat", 40, (
-        'labels={"classes": ["CDS", "tRNA", "rRNA"], "frames": ["CDS"], "decode": "none"}', "split.valid_fraction=0.4",
+        'labels={"classes": ["CDS", "tRNA", "rRNA"], "frames": ["CDS"], "decode": "none"}', "split.valid_fraction=0.25",
         "split.decoder_fraction=0", "evaluation.carry_bases=0",
     )),
 }  # fmt: skip
