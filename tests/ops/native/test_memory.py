@@ -127,6 +127,15 @@ def test_no_unwritten_memory_is_read(structure: str, monkeypatch: pytest.MonkeyP
     assert_same(outcome(native, x, rule, 4), outcome(recurrent, x, rule, 4), 1e-10)
 
 
+def test_room_that_comes_back_is_large_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A block of another size, one huge page too small: it was taken, and the kernels wrote behind its end."""
+    monkeypatch.setattr(Room, "_idle", [])
+    for megabytes in (1, 3, 5, 2, 4, 8, 6, 12, 1):
+        room = Room(megabytes << 20, torch.uint8)
+        assert room.bytes >= megabytes << 20
+        del room
+
+
 def test_room_is_used_again_and_only_when_it_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Room, "_idle", [])
     rule = rule_of("mlp2", "l2", "l2", "momentum")

@@ -31,17 +31,22 @@ class Room:
     _idle: ClassVar[list[Tensor]] = []
 
     def __init__(self, size: int, dtype: torch.dtype) -> None:
-        wanted = -(-size * dtype.itemsize // _STEP) * _STEP
+        wanted = (-(-size * dtype.itemsize // _STEP) + 1) * _STEP  # one more, as the room begins at a page of its own
         fits = [block for block in self._idle if wanted <= block.numel() <= 2 * wanted]
         if fits:
             self._block = min(fits, key=torch.Tensor.numel)
             # By identity: comparing tensors would compare their numbers.
             self._idle[:] = [block for block in self._idle if block is not self._block]
         else:
-            self._block = torch.empty(wanted + _STEP, dtype=torch.uint8)
+            self._block = torch.empty(wanted, dtype=torch.uint8)
             compiled = library()
             if compiled is not None:
-                compiled.titans_huge_pages(ctypes.c_void_p(self._block.data_ptr()), ctypes.c_size_t(wanted + _STEP))
+                compiled.titans_huge_pages(ctypes.c_void_p(self._block.data_ptr()), ctypes.c_size_t(wanted))
+
+    @property
+    def bytes(self) -> int:
+        """Bytes from `data_ptr` on."""
+        return self._block.data_ptr() + self._block.numel() - self.data_ptr()
 
     def data_ptr(self) -> int:
         """Address of the first number, on a page of its own."""
