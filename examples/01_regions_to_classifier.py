@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from operator import methodcaller
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ from titans_seq.genomics.bed import read_bed
 CHLOROPLAST = Path(__file__).parent / "data" / "NC_000932.gb.gz"
 FOLDS = 5
 LOGISTIC = [
+    FunctionTransformer(methodcaller("astype", float)),  # in single precision the solver's line search may give up
     StandardScaler(with_mean=False),
     GridSearchCV(LogisticRegression(max_iter=2000), {"C": [1e-3, 1e-2, 1e-1, 1]}, cv=3, scoring="roc_auc"),
 ]
