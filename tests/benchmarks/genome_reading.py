@@ -6,8 +6,8 @@
 
 Best and median of `--repeats` runs in one process, from a file in the page cache to all bases in RAM (pyfaidx,
 biopython) or in the store (ours, with numpy alone as well). pyfaidx is shown with its index built in the same run, as a
-first reading needs, and with the index already there. Two threads work on a store: where other jobs want the cores, a
-wait of one for the other costs up to a time slice, so look at the load that is printed (or run it under ``chrt -f 1``).
+first reading needs, and with the index already there. The load is printed; where other jobs want the cores, run it
+under ``chrt -f 1``.
 """
 
 from __future__ import annotations

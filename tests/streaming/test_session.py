@@ -195,7 +195,7 @@ def test_another_model_is_refused_with_both_hashes(model: DnaModel, other_model:
 @pytest.mark.parametrize(
     ("expect", "words"),
     [
-        (Place("chr1", 104, assembly="b.fa", checksum="2" * 64), r"a\.fa \(SHA-256 1+\), but .* b\.fa \(SHA-256 2+\)"),
+        (Place("chr1", 104, assembly="b.fa", checksum="2" * 9), r"a\.fa \(checksum 1+\), but .* b\.fa \(checksum 2+\)"),
         (Place("chr2", 104, checksum="1" * 64), r"stands at chr1:104 \(\+\), but what follows begins at chr2:104"),
         (Place("chr1", 5000), r"stands at chr1:104 \(\+\), but what follows begins at chr1:5,000"),
         (Place("chr1", 104, strand="-"), r"stands at chr1:104 \(\+\), but what follows begins at chr1:104 \(-\)"),

@@ -6,7 +6,6 @@ so opening it costs the same for a phage and a mammal, and every process that ma
 
 from __future__ import annotations
 
-import hashlib
 import mmap
 from bisect import bisect_right
 from collections.abc import Collection, Sequence
@@ -17,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from xxhash import xxh3_128
 
 from titans_seq.errors import InputFileError, RangeError, UnknownNameError
 from titans_seq.genomics.alphabet import Tokens
@@ -119,9 +119,9 @@ class Genome:
 
     @cached_property
     def checksum(self) -> str:
-        """SHA-256 of the file; of several files, the SHA-256 of their checksums."""
+        """XXH3 (128 bits) of the file; of several files, that of their checksums."""
         sums = [store.checksum for store in self._stores]
-        return sums[0] if len(sums) == 1 else hashlib.sha256("\n".join(sums).encode()).hexdigest()
+        return sums[0] if len(sums) == 1 else xxh3_128("\n".join(sums).encode()).hexdigest()
 
     @cached_property
     def letters(self) -> dict[str, int]:
@@ -206,7 +206,7 @@ class Genome:
             if rows:
                 chosen = tuple(store.names[row] for row in rows)
                 words = "\n".join((store.checksum, *chosen))
-                checksum = hashlib.sha256(words.encode()).hexdigest()
+                checksum = xxh3_128(words.encode()).hexdigest()
                 kept.append(replace(store, names=chosen, table=store.table[rows], checksum=checksum))
         return Genome(kept)
 

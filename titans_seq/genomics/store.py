@@ -1,10 +1,10 @@
 """The token store: a genome read once, then mapped into memory. Cached by content, atomic, safe for many processes.
 
-Format, version 1
+Format, version 2
 -----------------
 A cache folder (the argument, or ``$XDG_CACHE_HOME/titans-seq``, or ``~/.cache/titans-seq``) holds::
 
-    stores/<sha256 of the file>-v1/     one per content; complete or absent, never half-written
+    stores/<checksum of the file>-v2/    one per content; complete or absent, never half-written
         tokens.u8       uint8 [total]: A C G T -> 0 1 2 3, anything else 4; contigs one after the other
         contigs.i64     int64 little-endian [contigs, 5]: offset, length, N, G + C, soft-masked
         n_runs.i64      int64 little-endian [runs, 2]: start, end of every stretch of N, in positions of tokens.u8
@@ -36,6 +36,7 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from xxhash import xxh3_128
 
 from titans_seq.errors import InputFileError, TitansError
 from titans_seq.genomics import writer as files
@@ -132,7 +133,7 @@ def _noted_store(path: str, note: Path, cache: Path) -> TokenStore | None:
 def _build(source: Source, cache: Path) -> TokenStore:
     _keep_freed_blocks()
     blocks = source.blocks()
-    head = next(blocks, b"")  # its checksum is on the way while the folder is made
+    head = next(blocks, b"")
     stores = cache / "stores"
     stores.mkdir(parents=True, exist_ok=True)
     _sweep(stores)
@@ -143,7 +144,7 @@ def _build(source: Source, cache: Path) -> TokenStore:
             read(itertools.chain([head], blocks), writer, path=source.path)
             for _ in blocks:  # whatever the reader left unread belongs to the checksum
                 pass
-            writer.finish(lambda: source.checksum)
+            writer.finish(source.checksum)
         building.chmod(stores.stat().st_mode & 0o777)
         return _publish(building, _folder(cache, source.checksum), source.path)
     finally:
@@ -220,7 +221,7 @@ def _stamp(path: str) -> dict[str, int]:
 
 def _file_checksum(path: str) -> str:
     with Path(path).open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+        return hashlib.file_digest(stream, xxh3_128).hexdigest()
 
 
 def _write_note(note: Path, content: dict[str, Any]) -> None:

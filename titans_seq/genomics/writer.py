@@ -7,7 +7,7 @@ RAM is bounded by the block and, per contig, by its name and five numbers. The f
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, NamedTuple, Self
@@ -24,7 +24,7 @@ CONTIGS: Final = "contigs.i64"
 N_RUNS: Final = "n_runs.i64"
 SOFT_RUNS: Final = "soft_runs.i64"
 COLUMNS: Final = ("offset", "length", "n_count", "gc_count", "soft_masked")
-VERSION: Final = 1
+VERSION: Final = 2
 
 
 class Heading(NamedTuple):
@@ -93,8 +93,8 @@ class StoreWriter:
         self._tokens.write(found.tokens.data)
         self._total += size
 
-    def finish(self, checksum: Callable[[], str]) -> None:
-        """Close the runs, write the contig table and, as soon as the checksum is known, the index.
+    def finish(self, checksum: str) -> None:
+        """Close the runs, write the contig table and the index, in which the file's checksum stands.
 
         Raises
         ------
@@ -116,7 +116,7 @@ class StoreWriter:
             "format": "titans-seq token store",
             "version": VERSION,
             "source": self._source,
-            "checksum": checksum(),
+            "checksum": checksum,
             "total": self._total,
             "n_runs": self._n_runs.count,
             "soft_runs": self._soft_runs.count,

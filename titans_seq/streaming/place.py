@@ -24,7 +24,7 @@ class Place:
     strand
         ``+`` or ``-``.
     assembly, checksum
-        Name of the file, and SHA-256 of its content (`Genome.checksum`); empty where not known.
+        Name of the file, and XXH3 of its content (`Genome.checksum`); empty where not known.
 
     >>> place = Place("chrI", 100)
     >>> print(place.after(28))
@@ -57,8 +57,8 @@ class Place:
             raise StateMismatchError(f"{where}: expected a session at {self}, found one without a place")
         if self.checksum and found.checksum != self.checksum:
             raise StateMismatchError(
-                f"{where}: this session read assembly {found.assembly or 'unknown'} (SHA-256 {found.checksum[:16]}), "
-                f"but goes on with {self.assembly or 'another'} (SHA-256 {self.checksum[:16]})"
+                f"{where}: this session read assembly {found.assembly or 'unknown'} (checksum {found.checksum[:16]}), "
+                f"but goes on with {self.assembly or 'another'} (checksum {self.checksum[:16]})"
             )
         if (found.contig, found.position, found.strand) != (self.contig, self.position, self.strand):
             raise StateMismatchError(f"{where}: this session stands at {found}, but what follows begins at {self}")

