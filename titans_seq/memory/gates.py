@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from titans_seq.memory.spec import MemorySpec
 from titans_seq.ops import Gates, MemoryRule
+from titans_seq.ops.linear import Linear
 
 
 class GateProjection(nn.Module):
@@ -47,7 +48,7 @@ class GateProjection(nn.Module):
             starts["threshold"] = math.log(math.expm1(1.0))
         self.names = tuple(starts)
         self.forgets = rule.retention.forgets
-        self.projection = nn.Linear(d_model, max(len(starts), 1) * n_heads) if starts else None
+        self.projection = Linear(d_model, max(len(starts), 1) * n_heads) if starts else None
         if self.projection is not None:
             nn.init.normal_(self.projection.weight, std=0.02)
             bias = torch.tensor(list(starts.values())).repeat_interleave(n_heads)

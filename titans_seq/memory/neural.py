@@ -15,6 +15,7 @@ from titans_seq.memory.gates import GateProjection
 from titans_seq.memory.spec import MemorySpec, check_positive, memory_spec
 from titans_seq.ops import MemoryState
 from titans_seq.ops.dispatch import check_backend, run_memory
+from titans_seq.ops.linear import Linear
 from titans_seq.ops.native import layers as native
 
 LayerState = Mapping[str, Tensor]
@@ -95,15 +96,15 @@ class NeuralMemory(nn.Module):
         self.rule = self.spec.rule(self.key_width, self.value_width, max_error=self._clip(max_error))
         start = [self.rule.retention.initial(self.rule.structure) for _ in range(n_heads)]
         self.start = nn.Parameter(torch.stack(start))
-        self.qkv = nn.Linear(d_model, self.width, bias=False)
+        self.qkv = Linear(d_model, self.width, bias=False)
         self.conv = CausalConv(self.width, conv_width)
         self.gates = GateProjection(
             d_model, n_heads, self.spec, self.rule, chunk_size=chunk_size, forget_init=forget_init,
             momentum_init=momentum_init, scale=self._rate_scale(),
         )  # fmt: skip
         self.norm = nn.Parameter(torch.ones(n_heads, 1, self.value_width))
-        self.gate = nn.Linear(d_model, n_heads * self.value_width, bias=False)
-        self.out = nn.Linear(n_heads * self.value_width, d_model, bias=False)
+        self.gate = Linear(d_model, n_heads * self.value_width, bias=False)
+        self.out = Linear(n_heads * self.value_width, d_model, bias=False)
 
     def _clip(self, max_error: float | str | None) -> float | None:
         if isinstance(max_error, str) and max_error != "auto":

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from titans_seq.errors import ConfigError, ShapeError, unknown_name
 from titans_seq.models.flex import flex_window, tell_fallback, why_not_flex
+from titans_seq.ops.linear import Linear
 
 KERNELS = ("auto", "blocks", "flex")
 
@@ -76,8 +77,8 @@ class SlidingWindowAttention(nn.Module):
         if d_model % n_heads:
             raise ShapeError(f"d_model must be a multiple of n_heads, found {d_model} and {n_heads}")
         self.n_heads, self.window, self.width = n_heads, window, d_model // n_heads
-        self.qkv = nn.Linear(d_model, 3 * d_model, bias=False)
-        self.out = nn.Linear(d_model, d_model, bias=False)
+        self.qkv = Linear(d_model, 3 * d_model, bias=False)
+        self.out = Linear(d_model, d_model, bias=False)
         self.persistent = PersistentTokens(n_heads, persistent, self.width)
 
     def initial_state(self, batch: int) -> dict[str, Tensor]:

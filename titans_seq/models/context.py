@@ -13,13 +13,14 @@ read, would leak the future. For the same reason the last read is the state afte
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from titans_seq.memory import NeuralMemory
 from titans_seq.models.attention import PersistentTokens, rotate
 from titans_seq.models.layers import Gate
 from titans_seq.models.mixers import LayerState, Mixer, join, part
+from titans_seq.ops.linear import Linear
 
 _CACHED = ("hk", "hv", "xk", "xv")
 
@@ -35,14 +36,14 @@ class ContextMixer(Mixer):
         super().__init__()
         d_model, heads = memory.d_model, memory.n_heads
         self.memory, self.segment, self.heads, self.width = memory, segment, heads, d_model // heads
-        self.qkv = nn.Linear(d_model, 3 * d_model, bias=False)
-        self.out = nn.Linear(d_model, d_model, bias=False)
+        self.qkv = Linear(d_model, 3 * d_model, bias=False)
+        self.out = Linear(d_model, d_model, bias=False)
         self.persistent = PersistentTokens(heads, persistent, self.width)
         self.gate = Gate(d_model)
         self.remembers = memory.spec.structure != "none"
         if self.remembers:
-            self.query = nn.Linear(d_model, heads * memory.key_width, bias=False)
-            self.remembered = nn.Linear(heads * memory.value_width, 2 * d_model, bias=False)
+            self.query = Linear(d_model, heads * memory.key_width, bias=False)
+            self.remembered = Linear(heads * memory.value_width, 2 * d_model, bias=False)
 
     def initial_state(self, batch: int) -> dict[str, Tensor]:
         memory = self.memory.initial_state(batch)

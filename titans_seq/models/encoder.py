@@ -24,6 +24,7 @@ from titans_seq.models.mixers import AttentionMixer, GatedMixer, LayeredMixer, L
 from titans_seq.models.shards import ShardedMixer
 from titans_seq.models.state import StreamState
 from titans_seq.models.wavefront import run_wavefront
+from titans_seq.ops.linear import Linear
 
 VARIANTS = ("lmm", "mac", "mag", "mal", "hybrid", "tnt")
 _SEGMENTED = ("mac", "tnt")
@@ -163,7 +164,7 @@ class Encoder(nn.Module):
 
         self.blocks = nn.ModuleList(Block(make_mixer(i), d_model) for i in range(n_layers))
         self.norm = RMSNorm(d_model)
-        self.join = nn.Linear(2 * d_model, d_model, bias=False) if direction == "both" else None
+        self.join = Linear(2 * d_model, d_model, bias=False) if direction == "both" else None
 
     def initial_state(self, batch: int) -> StreamState:
         """The state before the first token of ``batch`` rows."""

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from titans_seq.ops.linear import Linear
 from titans_seq.ops.native import layers as native
 
 _CACHED = 512
@@ -32,8 +33,8 @@ class SwiGLU(nn.Module):
     def __init__(self, d_model: int, expansion: float = 8 / 3) -> None:
         super().__init__()
         hidden = -(-int(expansion * d_model) // 16) * 16
-        self.inner = nn.Linear(d_model, 2 * hidden, bias=False)
-        self.out = nn.Linear(hidden, d_model, bias=False)
+        self.inner = Linear(d_model, 2 * hidden, bias=False)
+        self.out = Linear(hidden, d_model, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         if torch.is_grad_enabled() or x.device.type != "cpu":
@@ -62,7 +63,7 @@ class Gate(nn.Module):
     def __init__(self, d_model: int) -> None:
         super().__init__()
         self.attention, self.memory = RMSNorm(d_model), RMSNorm(d_model)
-        self.out = nn.Linear(d_model, d_model, bias=False)
+        self.out = Linear(d_model, d_model, bias=False)
 
     def forward(self, attention: Tensor, memory: Tensor) -> Tensor:
         a, m = self.attention(attention), self.memory(memory)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from titans_seq.memory import NeuralMemory
 from titans_seq.models.attention import PersistentTokens, SlidingWindowAttention
 from titans_seq.models.layers import Gate, RMSNorm
+from titans_seq.ops.linear import Linear
 
 LayerState = Mapping[str, Tensor]
 
@@ -44,8 +45,8 @@ class MemoryMixer(Mixer):
         d_model, heads = memory.d_model, memory.n_heads
         self.persistent = PersistentTokens(heads, persistent, d_model // heads) if persistent else None
         if persistent:
-            self.query = nn.Linear(d_model, d_model, bias=False)
-            self.out = nn.Linear(d_model, d_model, bias=False)
+            self.query = Linear(d_model, d_model, bias=False)
+            self.out = Linear(d_model, d_model, bias=False)
 
     def initial_state(self, batch: int) -> dict[str, Tensor]:
         return self.memory.initial_state(batch)

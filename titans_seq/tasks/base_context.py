@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from titans_seq.ops.linear import Linear
+
 UNKNOWN = 4
 """Token of a base that is not A, C, G or T."""
 
@@ -72,9 +74,9 @@ class BaseContext(nn.Module):
         self.window = window
         self.kmers = tuple(kmers)
         self.tail_length = max((window, *self.kmers)) - 1
-        self.window_map = nn.Linear(N_TOKENS * window, d_model, bias=False)
+        self.window_map = Linear(N_TOKENS * window, d_model, bias=False)
         tables = [nn.Embedding(4**k + 1, kmer_width) for k in self.kmers]
-        table_maps = [nn.Linear(kmer_width, d_model, bias=False) for _ in self.kmers]
+        table_maps = [Linear(kmer_width, d_model, bias=False) for _ in self.kmers]
         # One column is lit for each base of the window, so the fan-in is the window and not its columns.
         nn.init.normal_(self.window_map.weight, std=window**-0.5)
         for table, table_map in zip(tables, table_maps, strict=True):

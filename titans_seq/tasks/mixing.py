@@ -33,6 +33,7 @@ from torch.nn import functional as F
 from titans_seq.errors import ShapeError, StateMismatchError
 from titans_seq.memory.table import Table, TableSpec, TableState
 from titans_seq.memory.table_layout import SHORT
+from titans_seq.ops.linear import Linear
 from titans_seq.tasks.mixing_native import Mix, MixCall, kernels_for
 from titans_seq.tasks.table_experts import LEVELS, SITUATIONS, Experts, TableExperts
 
@@ -126,8 +127,8 @@ class TableMixing(nn.Module):
         self.doubt = nn.Embedding.from_pretrained(torch.full((SITUATIONS, 1), _FIRST_DOUBT), freeze=False)
         self.register_buffer("_offset", torch.arange(self.count) * LEVELS, persistent=False)
         self.register_buffer("_own", F.one_hot(torch.tensor(self.count - 1), self.count).float(), persistent=False)
-        self.gate = nn.Linear(d_model, self.count, bias=False)
-        self.features = nn.Linear(self.experts.width, d_model, bias=False)
+        self.gate = Linear(d_model, self.count, bias=False)
+        self.features = Linear(self.experts.width, d_model, bias=False)
         nn.init.zeros_(self.gate.weight)
         nn.init.normal_(self.features.weight, std=self.experts.width**-0.5)
 

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from titans_seq.errors import ShapeError
 from titans_seq.models import Encoder, StreamState
+from titans_seq.ops.linear import Linear
 from titans_seq.tasks.base_context import UNKNOWN, BaseContext
 from titans_seq.tasks.mixing import MixingState, TableMixing
 from titans_seq.tasks.pending import Pending
@@ -113,7 +114,7 @@ class NextBase(nn.Module):
         self.encoder = encoder
         self.mixing = mixing
         self.norm = nn.RMSNorm(d_model)
-        self.head = nn.Linear(d_model, 4)
+        self.head = Linear(d_model, 4)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 

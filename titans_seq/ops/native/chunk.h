@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 /* Changes whenever a structure or a function does; `__init__.py` holds the same number and refuses another library. */
-enum { NATIVE_VERSION = 2 };
+enum { NATIVE_VERSION = 3 };
 
 enum { LAYERS = 8 }; /* most layers of a memory network */
 
@@ -41,14 +41,16 @@ struct chunk_call {
     void *start_bar, *anchor_bar;
 };
 
-enum layer { INPUTS, OUTPUTS, SWIGLU, RMS };
+enum layer { INPUTS, OUTPUTS, SWIGLU, RMS, LINEAR };
 enum { LAYER_PARTS = 16 }; /* of the rows of SWIGLU and RMS; the others go by batch row and head */
+
+enum { LINEAR_ROWS = 96, LINEAR_SUMS = 256 }; /* rows of a block of LINEAR: of the products, and of the sums over rows */
 
 /* One of the layers of `layers.h`. */
 struct layer_call {
     int64_t what, backward, batch, tokens, heads, key, value, width, threads;
     double eps;
-    const void *x, *tail, *weight, *gate, *y_bar;            /* x (B, T, ...), tail (B, width - 1, ...), weight, gate (B, T, ...) */
+    const void *x, *tail, *weight, *gate, *y_bar;            /* x (B, T, ...), tail (B, width - 1, ...), weight, gate (B, T, ...); LINEAR: gate is b */
     void *y, *x_bar, *tail_bar, *weight_bar, *gate_bar;      /* weight_bar: one sum per part, or per batch row */
     struct chunk_tokens q, k, v;                             /* INPUTS: they or their adjoints; OUTPUTS: reads and theirs */
 };

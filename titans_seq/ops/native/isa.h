@@ -1,6 +1,7 @@
 /* Both number types for one instruction set; the including file has set ISA, BYTES, MR and NV. */
 
 #include <math.h>
+#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -4,6 +4,7 @@
  *   outputs  y = reads / rms(reads) * weight * SiLU(gate), per head
  *   swiglu   y = SiLU(x_1) x_2, x = (x_1, x_2)
  *   rms      y = x / rms(x) * weight
+ *   linear   y = x W' + b, in linear.h
  *
  * Adjoints of weights come as sums over fixed parts, so that the number of threads changes no bit. */
 
@@ -201,8 +202,11 @@ static void NAMED(part_of_layer)(const struct layer_call *c, long part, REAL *ro
     }
 }
 
+#include "linear.h"
+
 /* 0, or 1 where there is no room. */
 int JOIN3(titans_layer, KIND, ISA)(const struct layer_call *c) {
+    if (c->what == LINEAR) return NAMED(linear)(c);
     const long parts = c->what == INPUTS || c->what == OUTPUTS ? c->batch * c->heads : LAYER_PARTS;
     const long count = (c->width + 4) * PADDED(2 * c->key + c->value);
     const int threads = (int)NAMED(least)(c->threads, parts);

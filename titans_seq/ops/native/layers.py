@@ -17,7 +17,7 @@ from titans_seq.ops.first_order import first_order
 from titans_seq.ops.native import level, library
 from titans_seq.ops.native.arguments import LayerCall
 
-_INPUTS, _OUTPUTS, _SWIGLU, _RMS = range(4)
+_INPUTS, _OUTPUTS, _SWIGLU, _RMS, _LINEAR = range(5)
 _PARTS = 16  # LAYER_PARTS
 
 
@@ -59,6 +59,14 @@ def rms_norm(x: Tensor, weight: Tensor, *, eps: float) -> Tensor:
     return _RMSNorm.apply(x.contiguous(), weight.contiguous(), eps)
 
 
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """``x W' + b`` over the last axis: x (..., in), W (out, in), b (out,).
+
+    A row's bits do not depend on the rows beside it, nor on the number of threads, as they do in a BLAS.
+    """
+    return _Linear.apply(x.contiguous(), weight.contiguous(), None if bias is None else bias.contiguous())
+
+
 def _run(what: int, dtype: torch.dtype, numbers: dict[str, int], eps: float = 0.0, **tensors: Tensor) -> None:
     call = LayerCall(what=what, threads=torch.get_num_threads(), eps=eps, **numbers)
     for name, x in tensors.items():
@@ -67,6 +75,10 @@ def _run(what: int, dtype: torch.dtype, numbers: dict[str, int], eps: float = 0.
     assert compiled is not None
     if compiled.titans_layer(ctypes.byref(call), int(dtype == torch.float64), level()):
         raise MemoryError("no memory for the compiled layers' working room")
+
+
+def _given(**tensors: Tensor | None) -> dict[str, Tensor]:
+    return {name: x for name, x in tensors.items() if x is not None}
 
 
 def _rows(x: Tensor, value: int) -> dict[str, int]:
@@ -155,3 +167,25 @@ class _RMSNorm(torch.autograd.Function):
         _run(_RMS, x.dtype, {**_rows(x, x.shape[-1]), "backward": 1}, ctx.eps, x=x, weight=weight,
              y_bar=bars[0].contiguous(), x_bar=x_bar, weight_bar=weight_bar)  # fmt: skip
         return x_bar, weight_bar.sum(0), None
+
+
+class _Linear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        value, key = weight.shape
+        ctx.numbers = {**_rows(x, value), "key": key}
+        y = x.new_empty(*x.shape[:-1], value)
+        _run(_LINEAR, x.dtype, {**ctx.numbers, "backward": 0}, 0.0, x=x, weight=weight, y=y, **_given(gate=bias))
+        ctx.save_for_backward(x, weight)
+        ctx.biased = bias is not None
+        return y
+
+    @staticmethod
+    @first_order
+    def backward(ctx: Any, *bars: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        x_bar, weight_bar = torch.empty_like(x), torch.empty_like(weight)
+        bias_bar = weight.new_empty(weight.shape[0]) if ctx.biased else None
+        _run(_LINEAR, x.dtype, {**ctx.numbers, "backward": 1}, 0.0, x=x, weight=weight, y_bar=bars[0].contiguous(),
+             x_bar=x_bar, weight_bar=weight_bar, **_given(gate_bar=bias_bar))  # fmt: skip
+        return x_bar, weight_bar, bias_bar
