@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 
-from titans_seq.errors import ConfigError, StateMismatchError, unknown_name
+from titans_seq.errors import StateMismatchError, unknown_name
 from titans_seq.tasks.detect_tables import interval_table, row_table, summary
 from titans_seq.tasks.series_detect import (
     METHODS,
@@ -29,6 +29,7 @@ from titans_seq.timeseries import Panel, TableOptions, check_same_channels, read
 from titans_seq.timeseries.anomaly_scores import ScoreSettings
 from titans_seq.timeseries.conformal import ConformalSettings
 from titans_seq.timeseries.score_table import write_rows
+from titans_seq.timeseries.writing import TABLES, check_target
 from titans_seq.training.detect_figure import draw_scores
 
 _log = logging.getLogger(__name__)
@@ -70,11 +71,9 @@ def prepare(
 
     A state that exists goes on; ``alpha``, ``method``, ``smooth`` and ``calibration`` are then those it was begun with.
     """
-    if plot is not None and plot.suffix.lower() != ".png":
-        raise ConfigError(f"--plot {plot}: expected a name that ends in .png")
-    for path in (out, state, plot):
-        if path is not None and not path.absolute().parent.is_dir():
-            raise ConfigError(f"{path}: no such folder to write in; create {path.absolute().parent} first")
+    check_target(out, *TABLES)
+    check_target(plot, ".png")
+    check_target(state)
     if state is not None and state.exists():
         detector = load_detector(state)
         fixed = {"alpha": alpha, "method": method, "smooth": smooth, "calibration": calibration}

@@ -23,13 +23,13 @@ from titans_seq.tasks.series_files import Snapshot, load_model
 from titans_seq.timeseries import Panel, TableOptions, read_table
 from titans_seq.timeseries.future import covariate_names, read_future
 from titans_seq.timeseries.panel import Names
-from titans_seq.timeseries.writing import write_table
+from titans_seq.timeseries.writing import TABLES, check_target, write_table
 from titans_seq.timeseries.zones import parse_moment
 from titans_seq.training.series_covariates import check_coming, read_coming
 from titans_seq.training.series_figures import draw_forecast
 from titans_seq.training.series_fit import fit_series
 from titans_seq.training.series_output import describe_choice, forecast_frame, quantiles_of
-from titans_seq.training.series_rows import known_options, newer_rows, until_moment
+from titans_seq.training.series_rows import known_options, newer_rows, tick_before
 from titans_seq.training.series_undo import as_of as state_as_of
 
 __all__ = ["ForecastJob", "run"]
@@ -80,6 +80,9 @@ class ForecastJob:
 def run(job: ForecastJob, *, watch: Watch = lambda stage, done, total, note: None) -> tuple[pl.DataFrame, list[str]]:
     """Forecast; gives the table and what there is to say about it."""
     quantiles = quantiles_of(job.levels, job.quantiles)
+    check_target(job.out, *TABLES)
+    check_target(job.plot, ".png")
+    check_target(job.state)
     panel, snapshot, words = settle(job, watch)
     horizon = job.horizon or snapshot.model.recipe.horizon
     frame = forecast_frame(
@@ -106,7 +109,7 @@ def settle(job: ForecastJob, watch: Watch) -> tuple[Panel | None, Snapshot, list
     if job.model is not None:
         model, names = load_model(job.model)
         options = replace(known_options(job.table, model, names), max_rows=job.table.max_rows)
-        panel = until_moment(read_table(job.data, options, clock=model.clock), job.as_of)
+        panel = read_table(job.data, options, clock=model.clock, as_of=job.as_of)
         return (
             panel,
             Snapshot(model, model.advance(model.begin(panel), panel), names),
@@ -114,7 +117,7 @@ def settle(job: ForecastJob, watch: Watch) -> tuple[Panel | None, Snapshot, list
         )
     foreseen = () if job.future is None else covariate_names(job.data, job.future, job.table)
     table = replace(job.table, covariates=tuple(dict.fromkeys((*job.table.covariates, *foreseen))))
-    panel = until_moment(read_table(job.data, table), job.as_of)
+    panel = read_table(job.data, table, as_of=job.as_of)
     if job.future is not None:
         future = read_future(job.future, table, clock=panel.clock, names=panel.names, covariates=foreseen)
         check_coming(panel, future, horizon=job.settings.horizon, path=job.future)
@@ -133,7 +136,8 @@ def from_state(job: ForecastJob, path: Path) -> tuple[Panel | None, Snapshot, li
     if job.data is None:
         return None, snapshot, [f"{snapshot.model.method} from {path}"]
     options = known_options(job.table, snapshot.model, snapshot.names)
-    newest = None if job.plot is not None else int(snapshot.state.tick.max())  # a picture shows history too
+    shown = 0 if job.plot is None else 3 * snapshot.model.recipe.horizon  # a picture shows history too
+    newest = tick_before(snapshot, rows=shown)
     panel = read_table(job.data, options, clock=snapshot.model.clock, newer_than=newest)
     new = newer_rows(panel if moment is None else panel.until(moment), snapshot)
     snapshot.model.advance(snapshot.state, new)

@@ -77,7 +77,7 @@ def test_the_same_rows_twice_are_refused_and_the_state_is_left(
         (("--method", "pcca"), "unknown method 'pcca'; did you mean"),
         (("--alpha", "0"), "alpha between 0 and 1"),
         (("--alpha", "0.001", "--calibration", "50"), "needs at least 1000 calibration rows"),
-        (("--plot", "p.gif"), "ends in .png"),
+        (("--plot", "p.gif"), "name ending in .png"),
         (("--target-col", "laod"), "laod"),
     ],
 )

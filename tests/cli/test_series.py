@@ -176,7 +176,7 @@ def test_utilsforecast_reads_a_backtest_unchanged(data: Path, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("rows", "horizon", "words"),
     [
-        (["2024-01-01,1"], 3, "longer than the history of 1"),
+        (["2024-01-01,1"], 3, "one row is no history"),
         ([f"2024-01-{day:02d},{day}" for day in range(1, 11)], 30, "ask for at most 9"),
         ([f"2024-01-{day:02d}," for day in range(1, 11)], 3, "holds no number"),
     ],

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from titans_seq.errors import RangeError
-from titans_seq.timeseries import TableOptions, extent, read_table
+from titans_seq.timeseries import TableOptions, extent, read_table, reading
 from titans_seq.timeseries.extent import check_memory
 
 HOUR = np.timedelta64(1, "h")
@@ -28,7 +28,7 @@ def write(path: Path, rows: int, ids: tuple[str, ...] = ("a", "b")) -> Path:
 
 @pytest.fixture(autouse=True)
 def looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extent, "_SMALL", 0)
+    monkeypatch.setattr(reading, "SMALL", 0)
     monkeypatch.setattr(extent, "LEAST", 10)
 
 

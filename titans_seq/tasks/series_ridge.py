@@ -346,7 +346,7 @@ def track_scales(panel: Panel) -> tuple[Array, Array]:
         for line in series.values.T:
             known = line[np.isfinite(line)]
             if not len(known):
-                raise RangeError(f"the series {series.id or panel.channels[0]!r} holds no number")
+                raise RangeError(f"the series {series.id or panel.channels[0]!r} holds no number; leave its rows out")
             spread = float(known.std())
             mean.append(float(known.mean()))
             deviation.append(spread if spread > 1e-12 * max(1.0, abs(mean[-1])) else 1.0)

@@ -9,7 +9,7 @@ from typing import Final
 import polars as pl
 
 from titans_seq.errors import InputFileError, unknown_name
-from titans_seq.timeseries.cells import is_missing, number_cells, readings_that_fit
+from titans_seq.timeseries.cells import is_missing, read_numbers, read_times, readings_that_fit
 
 TIME_NAMES: Final = ("ds", "timestamp", "datetime", "date", "time", "date_time", "stamp")
 ID_NAMES: Final = ("unique_id", "item_id", "series_id", "id", "series", "key")
@@ -59,6 +59,7 @@ def choose_columns(
     sample: pl.DataFrame,
     path: Path,
     *,
+    lines: pl.Series,
     id_col: str | None = None,
     time_col: str | None = None,
     target_cols: tuple[str, ...] = (),
@@ -67,7 +68,7 @@ def choose_columns(
     time_format: str | None = None,
     decimal_comma: bool = False,
 ) -> Columns:
-    """Decide what each column is from the first rows of a table.
+    """Decide what each column is from the first rows of a table, which stand in ``lines`` of the file.
 
     Raises
     ------
@@ -80,7 +81,7 @@ def choose_columns(
         if name is not None and name not in sample.columns:
             raise unknown_name(f"column of {path}:", name, sample.columns)
     taken = {name for name in (id_col, *target_cols, *covariates) if name is not None}
-    time, readings, integers = _time_column(sample, path, time_col, taken=taken, time_format=time_format)
+    time, readings, integers = _time_column(sample, path, lines, time_col, taken=taken, time_format=time_format)
     free = [name for name in sample.columns if name != time and name not in taken]
     numbers = [name for name in free if _looks_numeric(sample, name, decimal_comma=decimal_comma)]
     if id_col is None:
@@ -98,12 +99,13 @@ def choose_columns(
 
 
 def _time_column(
-    sample: pl.DataFrame, path: Path, wanted: str | None, *, taken: set[str], time_format: str | None
+    sample: pl.DataFrame, path: Path, lines: pl.Series, wanted: str | None, *, taken: set[str], time_format: str | None
 ) -> tuple[str, tuple[str, ...], bool]:
     """Find the time column and the ways to read it."""
     if wanted is not None:
         readings, integers = _reading_of(sample, wanted, time_format)
         if not readings and not integers and sample[wanted].dtype == pl.String:
+            _refuse_stranger(sample, path, lines, [wanted], time_format)
             examples = ", ".join(map(repr, sample[wanted].drop_nulls().head(2).to_list()))
             raise InputFileError(
                 path, problem=f"column {wanted!r}", expected="time stamps", found=examples,
@@ -126,15 +128,43 @@ def _time_column(
     if len(names) > 1 and names[0].lower() == "ds":
         names = names[:1]
     if not names:
+        free = [name for name in sample.columns if name not in taken and sample[name].dtype == pl.String]
+        _refuse_stranger(sample, path, lines, free, time_format)
         raise InputFileError(
-            path, problem="no time column", expected="a column of dates or times", found=", ".join(sample.columns),
-            hint="name it by --time-col (and --time-format)",
+            path, problem="no time column", found=", ".join(sample.columns),
+            expected="a column of dates or times" + (f" in the format {time_format!r}" if time_format else ""),
+            hint="correct --time-format" if time_format else "name it by --time-col (and --time-format)",
         )  # fmt: skip
     if len(names) > 1:
         raise InputFileError(
             path, problem=f"{' and '.join(map(repr, names[:3]))} could both be the time", hint="name one by --time-col"
         )
     return names[0], *stamps[names[0]]
+
+
+def _refuse_stranger(
+    sample: pl.DataFrame, path: Path, lines: pl.Series, names: list[str], time_format: str | None
+) -> None:
+    """Refuse the first cell that is no stamp in a column that begins with stamps; nothing where none does.
+
+    Raises
+    ------
+    InputFileError
+        With its line.
+    """
+    for name in names:
+        cells = sample[name]
+        readings = readings_that_fit(cells.head(2)) if time_format is None else [time_format]
+        fits = [read_times(cells, reading).is_not_null() for reading in readings]
+        # The reading that goes furthest: a day-first date fits the month-first one for a while.
+        begun = [(int(fit.arg_min() or 0), reading) for fit, reading in zip(fits, readings, strict=True) if fit[0]]
+        if begun:
+            row, reading = max(begun)
+            raise InputFileError(
+                path, int(lines[row]), problem=f"column {name!r}", expected=f"a stamp like those before it ({reading})",
+                found=repr(cells[row]),
+                hint="mixed formats, or stamps with and without a zone, cannot be told apart",
+            )  # fmt: skip
 
 
 def _reading_of(sample: pl.DataFrame, name: str, time_format: str | None) -> tuple[tuple[str, ...], bool]:
@@ -159,10 +189,8 @@ def _looks_numeric(sample: pl.DataFrame, name: str, *, decimal_comma: bool) -> b
         return True
     if dtype != pl.String:
         return False
-    read = sample.select(
-        known=(~is_missing(name)).sum(), numbers=number_cells(name, decimal_comma=decimal_comma).is_not_null().sum()
-    )
-    known, numbers = read.row(0)
+    known = (~is_missing(sample[name])).sum()
+    numbers = read_numbers(sample[name], decimal_comma=decimal_comma).count()
     return bool(2 * numbers >= known)
 
 

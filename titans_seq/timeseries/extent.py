@@ -1,7 +1,8 @@
-"""Tables larger than memory: which of their rows are looked at, decided in one lazy pass before any is kept."""
+"""Tables larger than memory: which of their rows are looked at, decided in a pass of its own before any is kept."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,7 +17,7 @@ ROW_BYTES: Final = 100
 """Peak memory of a row while a table with one number column is read, measured on 11 million rows."""
 NUMBER_BYTES: Final = 32
 """The same for each further number column."""
-_SMALL: Final = 1_000_000
+SMALL: Final = 1_000_000
 """Bytes of a file that needs no look: compressed or not, it fits."""
 
 
@@ -26,30 +27,35 @@ class Extent:
 
     Attributes
     ----------
-    frame
-        The lazy rows.
+    since
+        ``id, since``: of each series the rows behind this tick are read; None for all rows.
     note
-        What was left out, as a sentence; None where nothing was.
+        What is left out, as a sentence; None where nothing is.
     """
 
-    frame: pl.LazyFrame
+    since: pl.DataFrame | None = None
     note: str | None = None
 
+    def keep(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Keep the rows ``id, tick, ...`` that are read; those without a tick stay, to be refused."""
+        if self.since is None:
+            return rows
+        joined = rows.join(self.since, on="id", how="left", maintain_order="left", nulls_equal=True)
+        return joined.filter(pl.col("tick").is_null() | (pl.col("tick") > pl.col("since"))).drop("since")
 
-def newest_rows(
-    frame: pl.LazyFrame, tick: pl.Expr, id_column: str | None, *, max_rows: int, numbers: int, path: Path
-) -> Extent:  # fmt: skip
-    """Keep the newest rows of every series where a table has more than ``max_rows`` of them.
+
+def newest_rows(stamps: Iterable[pl.DataFrame], *, max_rows: int, numbers: int, path: Path) -> Extent:
+    """Find the newest rows of every series where a table has more than ``max_rows`` of them.
 
     With R rows in all and S series, each series keeps the rows of its last ``max(max_rows, 2,000 S) / R`` of the time
     that the table covers.
 
     Parameters
     ----------
-    tick
-        Reads the stamp of a row.
+    stamps
+        Every row's ``id, tick``, a block at a time.
     max_rows
-        Of all series together; 0 keeps all.
+        Of all series together.
     numbers
         Columns that are read, for the estimate of memory.
 
@@ -58,28 +64,21 @@ def newest_rows(
     RangeError
         Rows that would not fit into the memory that is free.
     """
-    if path.is_file() and path.stat().st_size < _SMALL:
-        return Extent(frame)
-    name = pl.lit("") if id_column is None else pl.col(id_column).cast(pl.String)
-    rows = frame.select(tick.alias("tick"), name.alias("series"))
-    found = rows.group_by("series").agg(first=pl.col("tick").min(), last=pl.col("tick").max(), rows=pl.len())
-    ends = found.collect(engine="streaming")
+    tick = pl.col("tick")
+    ends = pl.DataFrame(schema={"id": pl.String, "first": pl.Int64, "last": pl.Int64, "rows": pl.Int64})
+    for block in stamps:
+        here = block.group_by("id").agg(first=tick.min(), last=tick.max(), rows=pl.len().cast(pl.Int64))
+        both = pl.concat([ends, here]).group_by("id")
+        ends = both.agg(pl.col("first").min(), pl.col("last").max(), pl.col("rows").sum())
     count = int(ends["rows"].sum())
-    most = max(max_rows, LEAST * len(ends)) if max_rows else count
+    most = max(max_rows, LEAST * len(ends))
     check_memory(min(count, most), numbers=numbers, path=path)
     if count <= most or ends["last"].null_count() == len(ends):
-        return Extent(frame)
+        return Extent()
     first, last = ends.select(pl.col("first").min(), pl.col("last").max()).row(0)
     span = (last - first) * most // count
-    since = ends.select("series", since=pl.col("last") - span)
-    if id_column is None:
-        kept = frame.filter(tick.is_null() | (tick > since["since"].item()))
-    else:
-        marked = frame.with_columns(name.alias("__series__"))
-        joined = marked.join(since.lazy(), left_on="__series__", right_on="series", how="left", maintain_order="left")
-        kept = joined.filter(tick.is_null() | (tick > pl.col("since"))).drop("__series__", "since")
     note = f"of {count:,} rows about the newest {most:,} are looked at; --max-rows 0 takes all"
-    return Extent(kept, note)
+    return Extent(ends.select("id", since=pl.col("last") - span), note)
 
 
 def check_memory(rows: int, *, numbers: int, path: Path) -> None:

@@ -16,7 +16,7 @@ from titans_seq.errors import ConfigError, InputFileError, unknown_name
 from titans_seq.timeseries.clock import Clock, Ticks, stamp_text
 from titans_seq.timeseries.columns import TARGET_NAMES, choose_columns
 from titans_seq.timeseries.panel import Names, Panel
-from titans_seq.timeseries.sources import open_table
+from titans_seq.timeseries.sources import first_rows, open_table
 from titans_seq.timeseries.table import TableOptions, read_frame, read_table
 
 _log = logging.getLogger(__name__)
@@ -35,10 +35,10 @@ def covariate_names(data: Path, future: Path, options: TableOptions) -> tuple[st
     UnknownNameError
         A column that the table of the past lacks: what it did there cannot be learned.
     """
-    sample = open_table(data)[0].head(1000).collect()
+    sample, lines = first_rows(open_table(data), 1000)
     header = header_of(future)
     columns = choose_columns(
-        sample, data, id_col=options.id_col, time_col=options.time_col, target_cols=options.target_cols,
+        sample, data, lines=lines, id_col=options.id_col, time_col=options.time_col, target_cols=options.target_cols,
         wide=options.wide, time_format=options.time_format, decimal_comma=options.decimal_comma,
     )  # fmt: skip
     if columns.time not in header:
@@ -59,7 +59,7 @@ def covariate_names(data: Path, future: Path, options: TableOptions) -> tuple[st
 
 def header_of(path: Path) -> list[str]:
     """Name the columns of a table."""
-    return open_table(path)[0].collect_schema().names()
+    return open_table(path).schema.names()
 
 
 def refuse_targets(future: Path, header: Sequence[str], targets: Sequence[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from titans_seq.errors import ConfigError
+from titans_seq.errors import ConfigError, OutputError
 from titans_seq.files import replacing
 from titans_seq.timeseries.clock import Clock, Ticks
 from titans_seq.timeseries.panel import Names
@@ -59,15 +60,42 @@ def forecast_table(
     return pl.DataFrame(frame | {name: pl.Series(values.ravel()) for name, values in columns.items()})
 
 
+TABLES = (".csv", ".parquet")
+
+
+def check_target(path: Path | None, *endings: str) -> None:
+    """Refuse, before anything is computed, a name that nothing can be written to.
+
+    Parameters
+    ----------
+    endings
+        In lower case; any where none is given.
+
+    Raises
+    ------
+    ConfigError
+        Another ending, a folder of that name, no folder to write in.
+    OutputError
+        A folder that is read-only.
+    """
+    if path is None:
+        return
+    folder = path.absolute().parent
+    if endings and path.suffix.lower() not in endings:
+        raise ConfigError(f"{path}: expected a name ending in {' or '.join(endings)}")
+    if path.is_dir():
+        raise ConfigError(f"{path} is a folder; expected the name of a file")
+    if not folder.is_dir():
+        raise ConfigError(f"{path}: no such folder to write in; create {folder} first")
+    if not os.access(folder, os.W_OK):
+        raise OutputError(f"{path}: the folder {folder} is read-only; give another one")
+
+
 def write_table(frame: pl.DataFrame, path: Path) -> None:
     """Write CSV or Parquet, by the name's ending, whole or not at all."""
-    kind = path.suffix.lower()
-    if kind not in (".csv", ".parquet"):
-        raise ConfigError(f"{path}: expected a name ending in .csv or .parquet")
-    if not path.absolute().parent.is_dir():
-        raise ConfigError(f"{path}: the folder {path.parent} does not exist")
+    check_target(path, *TABLES)
     with replacing(path) as temporary:
-        if kind == ".csv":
+        if path.suffix.lower() == ".csv":
             frame.write_csv(temporary)
         else:
             frame.write_parquet(temporary)

@@ -78,9 +78,11 @@ def fit_series(
     """
     rows = max(len(series) for series in panel)
     horizon = settings.horizon
+    if rows < 2:
+        raise RangeError("one row is no history; expected two at least, and some hundreds for a forecast worth having")
     if rows <= horizon:
         raise RangeError(
-            f"a horizon of {horizon} rows is longer than the history of {rows}; ask for at most {max(rows - 1, 0)}"
+            f"a horizon of {horizon} rows is longer than the history of {rows}; ask for at most {rows - 1}"
         )
     valid = valid_rows or min(max(horizon, round(settings.valid_fraction * rows)), rows - horizon)
     seasons = _seasons(panel, settings, rows - valid)

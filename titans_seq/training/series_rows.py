@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import replace
 
 import numpy as np
 
-from titans_seq.errors import ConfigError
 from titans_seq.tasks.series_files import Snapshot
 from titans_seq.tasks.series_ridge import SeriesModel
 from titans_seq.timeseries import Names, Panel, TableOptions
-from titans_seq.timeseries.zones import parse_moment
-
-_log = logging.getLogger(__name__)
 
 
 def known_options(options: TableOptions, model: SeriesModel, names: Names) -> TableOptions:
@@ -38,18 +33,10 @@ def newer_rows(panel: Panel, snapshot: Snapshot) -> Panel:
     return panel.replace([series for series in parts if len(series)])
 
 
-def until_moment(panel: Panel, as_of: str | None) -> Panel:
-    """Keep the rows up to a moment; all of them where it is None.
-
-    Raises
-    ------
-    ConfigError
-        Where every row is later.
-    """
-    if as_of is None:
-        return panel
-    kept = panel.until(parse_moment(as_of, panel.clock))
-    if not kept.series:
-        raise ConfigError(f"--as-of {as_of}: every row is later")
-    _log.info("%s rows up to %s", f"{kept.rows:,}", as_of)
-    return kept
+def tick_before(snapshot: Snapshot, *, rows: int) -> int:
+    """Give the stamp that lies ``rows`` rows before the newest one that the state has read."""
+    state, clock = snapshot.state, snapshot.model.clock
+    newest = int(state.tick.max())
+    if clock.unit == "row":
+        return newest - rows * clock.step
+    return int(clock.ticks(np.array([state.clock_position - rows]))[0]) if rows else newest
