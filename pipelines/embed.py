@@ -28,9 +28,11 @@ from titans_seq.genomics.regions_asked import choose_regions
 from titans_seq.genomics.shards import Shard
 from titans_seq.streaming import open_dna_model, parse_context
 from titans_seq.streaming.device import available_cores, choose_device
-from titans_seq.streaming.embedding import Embedding, embed, seconds_ahead
+from titans_seq.streaming.embedding import embed, seconds_ahead
+from titans_seq.streaming.embedding_job import Embedding
 from titans_seq.streaming.pool import POOLS
 from titans_seq.streaming.readings import layer_number
+from titans_seq.streaming.relay import Relay
 from titans_seq.streaming.session_file import model_hash
 from titans_seq.streaming.units import Reading
 from titans_seq.streaming.work_folder import WorkFolder
@@ -75,7 +77,7 @@ def run(
 ) -> dict[str, Any]:
     """Embed and write; gives a few facts about what was done."""
     shard = Shard.choose(options.shard)
-    out = shard.part_of(out)
+    asked, out = out, shard.part_of(out)
     check_suffix(out)
     check_out(out)
     for what, value, known in (("pooling", options.pool, POOLS), ("strand", options.strand, STRANDS)):
@@ -93,9 +95,12 @@ def run(
     job = whole.share(shard)
     threads = options.threads or available_cores()
     announce(job, threads=threads)
-    work = WorkFolder(out, job=described(job, shard), slots=job.slots, regions=len(job.mine), width=job.width)
+    named = described(job)
+    relay = None if shard.whole else Relay(asked, shard, named)
+    job_here = {**named, "shard": [shard.number, shard.count]}
+    work = WorkFolder(out, job=job_here, slots=job.slots, regions=len(job.mine), width=job.width)
     try:
-        embed(job, work, threads=threads, watch=watch)
+        embed(job, work, threads=threads, relay=relay, watch=watch)
         write_embeddings(out, table_of(job, work))
     finally:
         work.close()
@@ -115,13 +120,12 @@ def announce(job: Embedding, *, threads: int) -> None:
         )  # fmt: skip
 
 
-def described(job: Embedding, shard: Shard) -> dict[str, Any]:
+def described(job: Embedding) -> dict[str, Any]:
     """All that the result depends on: a work folder of another job is not gone on with."""
     return {
         "format": "titans-seq embedding 2", "version": __version__, "model": model_hash(job.model.task),
         "genome": job.genome.checksum, "regions": job.regions.checksum(), "reading": asdict(job.reading),
         "pool": job.pool, "layer": job.layer, "device": job.device.type,
-        "shard": [shard.number, shard.count],
     }  # fmt: skip
 
 

@@ -30,6 +30,7 @@ from titans_seq.genomics.tracks import check_track, write_track
 from titans_seq.ops.native.room import keep_freed_memory
 from titans_seq.streaming import open_dna_model, parse_context
 from titans_seq.streaming.base_numbers import WHAT
+from titans_seq.streaming.relay import Leg, Relay
 from titans_seq.streaming.track_reading import Count, TrackReading
 from titans_seq.training.runtime import choose_runtime
 
@@ -50,6 +51,15 @@ class SurpriseJob:
     contigs: tuple[str, ...]
     out: Path
     shard: Shard
+    asked: Path
+
+    @property
+    def leg(self) -> Leg | None:
+        """Its place among shards that read one contig in turn."""
+        sizes = [sum(map(len, group)) for group in self.reading.groups(self.contigs)]
+        cut = [number for number, (_, count) in self.shard.portions(sizes).items() if count > 1]
+        named = {**self.reading.key(), "contigs": self.contigs}
+        return Leg(Relay(self.asked, self.shard, named), cut[0]) if cut else None
 
     @property
     def groups(self) -> list[tuple[list[Stretch], list[Stretch]]]:
@@ -89,7 +99,7 @@ def prepare(
     if bases == 0:
         raise ConfigError("a track needs a context above 0; expected 'contig' or a number such as 10k")
     part = Shard.choose(shard)
-    out = part.part_of(out)
+    asked, out = out, part.part_of(out)
     check_track(out)
     runtime = choose_runtime(RunSection(device=device, threads=threads, precision="float32"))
     opened = open_dna_model(model, device=runtime.device)
@@ -99,7 +109,7 @@ def prepare(
     contigs = tuple(found.contig(name).name for name in dict.fromkeys(chroms)) or found.names
     strands = ("+", "-") if strand == "both" else (strand,)
     reading = TrackReading(found, opened, what, size, strands, bases, gap_reset)
-    job = SurpriseJob(reading, contigs, out, part)
+    job = SurpriseJob(reading, contigs, out, part, asked)
     if not job.groups:
         raise ConfigError(f"shard {part.number} of {part.count} has no bin of {size} bases to write; take fewer shards")
     return job
@@ -112,15 +122,18 @@ def run(job: SurpriseJob, *, watch: Watch = lambda stage, done, total, note: Non
     own = [[one for one in part if len(one)] for _, part in groups]
     sizes = {one.contig: reading.genome.contig(one.contig).length for part in own for one in part}
     parts = TrackParts(job.out, sizes, own, size=reading.size, key=job.key())
+    leg = job.leg
     todo = [number for number in range(len(groups)) if not parts.done(number)]
     if len(todo) < len(groups):
         _log.info("going on: %d of %d parts were finished before", len(groups) - len(todo), len(groups))
     count = _counter(reading.passes * sum(len(one) for number in todo for one in own[number]), watch)
     for number in todo:
-        parts.save(number, reading.means(*groups[number], count, note=partial(parts.note, number)))
+        parts.save(number, reading.means(*groups[number], count, note=partial(parts.note, number), leg=leg))
     watch("writing", 0, 1, job.out.name)
     bins = write_track(job.out, sizes, parts.means(), size=reading.size)
     parts.remove()
+    if leg is not None:
+        leg.relay.drop(leg.unit)
     _log.info("%s: %s bins of %d bases", job.out, f"{bins:,}", reading.size)
     return bins
 

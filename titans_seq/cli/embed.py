@@ -66,9 +66,9 @@ def command(ctx: click.Context, **options: Any) -> None:
     --shard 1/8 ... 8/8, on as many machines, or torchrun --nproc-per-node 8 -m titans_seq embed ...: eight parts that
     together are what one process writes, number for number. A shard reads what is its own: sequences, or stretches of
     one where the context is a number. Where a sequence must be cut although all of it is context, and where shards are
-    more than pieces (of 262,144 bases on a CPU, 134 million elsewhere), a later shard also reads, from the start, what
-    comes before its part: exact, but the last one is no faster than one process. There, a number as context is what
-    makes shards worth having.
+    more than pieces (of 262,144 bases on a CPU, 134 million elsewhere), a shard goes on from the memory that the one
+    before left beside its part; where that is not there yet, it reads what comes before as well: exact either way, and
+    no faster than one process. There, a number as context is what makes shards worth having.
     """
     from importlib import import_module
 

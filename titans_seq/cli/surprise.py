@@ -54,8 +54,9 @@ def command(ctx: click.Context, **options: Any) -> None:
 
     --shard 1/8 ... 8/8, on as many machines, or torchrun --nproc-per-node 8 -m titans_seq surprise ...: eight parts
     that together are what one process writes, number for number. A shard reads contigs of its own, or stretches of a
-    contig where the context is a number. Where a contig must be cut although all of it is context, a later shard
-    also reads, from the start, what comes before its part (on --strand - what comes behind it): exact, but no faster.
+    contig where the context is a number. Where a contig must be cut although all of it is context, a shard goes on
+    from the memory that the one before (on --strand - the one behind) left beside its part; where that is not there
+    yet, it reads what comes before as well: exact either way, and no faster than one process.
 
     A run that was killed goes on, with the same command, where it was a minute before, within a contig too.
 

@@ -12,26 +12,21 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import cached_property
 from threading import Event, Lock
 from typing import Any
 
-import numpy as np
 import torch
 
-from titans_seq.errors import ConfigError
 from titans_seq.genomics import Genome
-from titans_seq.genomics.intervals import Intervals
-from titans_seq.genomics.shards import Shard
 from titans_seq.memory import NeuralMemory
 from titans_seq.ops.native import library
 from titans_seq.ops.native.room import keep_freed_memory
-from titans_seq.streaming.model import DnaModel
+from titans_seq.streaming.embedding_job import Embedding
 from titans_seq.streaming.pool import Pool, Pooled
 from titans_seq.streaming.reader import PassageReader
+from titans_seq.streaming.relay import Relay
 from titans_seq.streaming.session import Session
-from titans_seq.streaming.units import Numbers, Pace, Reading, Unit, units
+from titans_seq.streaming.units import Pace, Unit
 from titans_seq.streaming.work_folder import WorkFolder
 from titans_seq.tasks import NextBase
 
@@ -40,120 +35,12 @@ RELEASE = 2**22  # bases after which the pages of the genome are given back
 Watch = Callable[[str, float, float, str], None]
 
 
-@dataclass(frozen=True)
-class Embedding:
-    """What is to be computed.
-
-    Attributes
-    ----------
-    model, genome, regions
-        What reads, what is read, and what gets a vector.
-    reading
-        Strand, context, gaps.
-    rows
-        Numbers of the regions that are computed here, ascending; by default all. What is read together follows from
-        all of them, so a region has the same vector whoever computes it.
-    pool
-        One of `titans_seq.streaming.pool.POOLS`.
-    layer
-        As of `Session`.
-    """
-
-    model: DnaModel
-    genome: Genome
-    regions: Intervals
-    reading: Reading
-    pool: str = "mean"
-    layer: int = -1
-    rows: Numbers | None = None
-
-    @property
-    def device(self) -> torch.device:
-        """Where the model is."""
-        return next(self.model.task.parameters()).device
-
-    @property
-    def width(self) -> int:
-        """Numbers in a vector."""
-        return self.model.task.encoder.d_model
-
-    @property
-    def slots(self) -> int:
-        """Vectors kept for each region: one for each strand that reads it."""
-        return 2 if self.reading.strand == "both" else 1
-
-    @cached_property
-    def mine(self) -> Numbers:
-        """Numbers of the regions that are computed here."""
-        return np.arange(len(self.regions)) if self.rows is None else self.rows
-
-    @cached_property
-    def place(self) -> Numbers:
-        """Of each region, its place in the work folder; -1 where another process computes it."""
-        found = np.full(len(self.regions), -1)
-        found[self.mine] = np.arange(len(self.mine))
-        return found
-
-    def all_units(self) -> Iterator[Unit]:
-        """The units of work of all regions, always the same."""
-        return units(self.genome, self.regions, reading=self.reading, pace=Pace.of(self.device))
-
-    def units(self) -> Iterator[Unit]:
-        """Those that hold a region that is computed here."""
-        return (unit for unit in self.all_units() if any((self.place[rows] >= 0).any() for rows in unit.regions))
-
-    def share(self, shard: Shard) -> Embedding:
-        """The same job for one of several processes.
-
-        Each unit is one process's; where processes are more than units, its regions are cut into parts in the order of
-        reading, and whoever has a later part reads what comes before it too. Of ``both`` strands, the units of the
-        forward one decide.
-
-        Raises
-        ------
-        ConfigError
-            More shards than regions.
-        """
-        if shard.whole:
-            return self
-        found = list(self.all_units())
-        if self.slots == 2:
-            found = [unit for unit in found if unit.passages[0].strand == "+"]
-        own = [
-            np.array_split(self._in_reading_order(found[number]), count)[part]
-            for number, (part, count) in shard.portions([len(unit) for unit in found]).items()
-        ]
-        rows = np.sort(np.concatenate(own)) if own else np.empty(0, dtype=np.int64)
-        if not len(rows):
-            raise ConfigError(
-                f"shard {shard.number} of {shard.count} has nothing to do: {len(self.regions)} regions in "
-                f"{len(found)} pieces; expected fewer shards"
-            )
-        return replace(self, rows=rows)
-
-    def _in_reading_order(self, unit: Unit) -> Numbers:
-        ordered = [
-            rows[np.argsort(self.regions.start[rows] if one.strand == "+" else -self.regions.end[rows], kind="stable")]
-            for one, rows in zip(unit.passages, unit.regions, strict=True)
-        ]
-        return np.concatenate(ordered)
-
-    def apart(self, threads: int) -> bool:
-        """Whether each thread reads units of its own: on a CPU, where there are enough of them."""
-        enough = sum(1 for _ in itertools.islice(self.units(), threads)) == threads
-        return threads > 1 and self.device.type == "cpu" and enough
-
-    @cached_property
-    def tokens(self) -> int:
-        """Bases that are read in all, at most."""
-        return sum(len(unit) for unit in self.units())
-
-
 def embed(
     job: Embedding,
     work: WorkFolder,
     *,
     threads: int = 1,
+    relay: Relay | None = None,
     watch: Watch = lambda stage, done, total, note: None,
 ) -> None:
     """Read every unit that is not done and put the vectors of its regions into the work folder.
@@ -175,12 +62,12 @@ def embed(
     def worker(task: NextBase) -> None:
         torch.set_num_threads(1)
         while not stop.is_set() and (unit := next_unit()) is not None:
-            _read_unit(job, task, unit, work, progress, stop)
+            _read_unit(job, task, unit, work, progress, stop, relay)
 
     if not job.apart(threads):
         with _threads(job.model.task, threads):
             while (unit := next_unit()) is not None:
-                _read_unit(job, job.model.task, unit, work, progress, stop)
+                _read_unit(job, job.model.task, unit, work, progress, stop, relay)
         return
     with _threads(job.model.task, 1), ThreadPoolExecutor(threads) as pool:
         futures = [pool.submit(worker, _twin(job.model.task)) for _ in range(threads)]
@@ -234,7 +121,9 @@ def _twin(task: NextBase) -> NextBase:
     return copy.deepcopy(task, memo={id(tensor): tensor for tensor in shared})
 
 
-def _read_unit(job: Embedding, task: NextBase, unit: Unit, work: WorkFolder, progress: _Progress, stop: Event) -> None:
+def _read_unit(
+    job: Embedding, task: NextBase, unit: Unit, work: WorkFolder, progress: _Progress, stop: Event, relay: Relay | None
+) -> None:
     """Read a unit to the end of its last region of ours, or until ``stop``; note now and then where it stands."""
     reader = PassageReader(
         task, job.genome, unit.passages, rows=unit.rows, layer=job.layer, call=Pace.of(job.device).call
@@ -242,13 +131,19 @@ def _read_unit(job: Embedding, task: NextBase, unit: Unit, work: WorkFolder, pro
     pools: dict[int, Pool] = {}
     readable = [rows for one, rows in zip(unit.passages, unit.regions, strict=True) if len(one)]
     left = sum(int((job.place[rows] >= 0).sum()) for rows in readable)
-    found = work.load(unit.number)
-    if found is not None:
+    handing = job.handed_on(unit)
+    if (found := work.load(unit.number)) is not None:
         left = _restore(job, unit, reader, pools, *found)
-        progress.skip(reader.tokens_done)
+    elif relay is not None and (found := relay.take(unit.number)) is not None:
+        _restore(job, unit, reader, pools, *found)
+    progress.skip(reader.tokens_done)
     del found  # else what was loaded is held to the end
     noted, before = time.monotonic(), reader.tokens_done
-    while left and (parts := reader.step()) is not None:
+    while left:
+        if relay is not None and handing is not None and handing.due(reader):
+            relay.give(unit.number, handing.towards, _state(reader, pools, left))
+        if (parts := reader.step()) is None:
+            break
         for part in parts:
             pool = pools.get(part.number) or pools.setdefault(part.number, _pool(job, unit, part.number))
             left -= _put(job, work, unit, part.number, pool.add(part))
@@ -266,6 +161,8 @@ def _read_unit(job: Embedding, task: NextBase, unit: Unit, work: WorkFolder, pro
             _put(job, work, unit, number, _pool(job, unit, number).finish())
     progress.skip(len(unit) - reader.tokens_done)
     work.finish(unit.number)
+    if relay is not None:
+        relay.drop(unit.number)
 
 
 def _slot(job: Embedding, unit: Unit) -> int:

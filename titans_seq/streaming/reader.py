@@ -125,8 +125,7 @@ class PassageReader:
             return None
         if any(fresh):
             self.session.reset(fresh)
-        border = self.session.border
-        whole = max(border, self.session.call // len(self._rows) // border * border)
+        border, whole = self.session.border, self.most
         least = min(self._left(row) for row in self._rows)
         length = min(whole, -(-least // border) * border)
         block = np.full((len(self._rows), length), N_TOKEN, dtype=np.uint8)
@@ -134,6 +133,22 @@ class PassageReader:
         readings = self.session.feed(block)
         parts = [self._part(readings, index, *span) for index, span in enumerate(spans)]
         return [part for part in parts if part is not None]
+
+    @property
+    def most(self) -> int:
+        """Most bases of a row in one call of the model."""
+        border = self.session.border
+        return max(border, self.session.call // max(1, len(self._rows)) // border * border)
+
+    @property
+    def place(self) -> int:
+        """Bases of the contig that lie before the next to be read, in the direction of reading; of a single passage."""
+        (passage,), row = self.passages, self._rows[0] if self._rows else _Row(0)
+        stretch, at = row.stretch, row.at
+        if self._left(row) <= 0 and stretch + 1 < len(passage.stretches):
+            stretch, at = stretch + 1, 0
+        start, end = passage.stretches[stretch]
+        return at + (start if passage.strand == "+" else self.genome.contig(passage.contig).length - end)
 
     def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         """Where the reading stands: tensors, and what JSON can hold."""

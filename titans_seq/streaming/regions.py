@@ -18,6 +18,7 @@ from titans_seq.genomics.gene_weights import GeneWeights
 from titans_seq.genomics.labels import LabelScheme
 from titans_seq.genomics.open_frames import genetic_code
 from titans_seq.genomics.splice_sites import SpliceSites
+from titans_seq.genomics.start_sites import StartSites
 from titans_seq.streaming.model import model_file
 from titans_seq.tasks.base_labels import BaseLabels
 from titans_seq.tasks.build_regions import build_base_labels
@@ -79,11 +80,13 @@ def open_regions_model(path: Path, *, device: torch.device | str = "cpu") -> Reg
     record = json.loads(words.get("decoder", "null"))
     caller: GeneCaller | SplicedCaller | None = None
     tables = {name: value.numpy() for name, value in _under(tensors, "codons/").items()}
+    at_starts = {name: value.numpy() for name, value in _under(tensors, "sites/").items()}
     if record is not None and record.get("kind") == "spliced":
         caller = _spliced(record, tables, config, file)
     elif record is not None:
         try:
             weights, codons = GeneWeights.from_json(record), CodonScores(**tables)
+            sites = StartSites(**at_starts) if at_starts else None
         except (ValueError, KeyError, TypeError) as error:
             raise InputFileError(file, problem=f"its decoder cannot be read ({error})", hint="train again") from None
         settings = config.labels
@@ -94,6 +97,7 @@ def open_regions_model(path: Path, *, device: torch.device | str = "cpu") -> Reg
             weights,
             config.decoder.min_length,
             config.decoder.max_overlap,
+            sites=sites,
         )
     offsets = {str(kind): float(value) for kind, value in json.loads(words.get("offsets", "{}")).items()}
     return RegionsModel(task=task.to(device).eval(), caller=caller, config=config, path=file, offsets=offsets)

@@ -23,6 +23,7 @@ from titans_seq.streaming.base_numbers import in_windows, needs_record, numbers
 from titans_seq.streaming.model import DnaModel
 from titans_seq.streaming.passages import Passage, in_blocks
 from titans_seq.streaming.reader import PassageReader
+from titans_seq.streaming.relay import Handing, Leg, Standing
 from titans_seq.streaming.session_file import model_hash
 from titans_seq.streaming.units import Pace, lay_out
 from titans_seq.streaming.work_folder import read_standing, write_standing
@@ -87,12 +88,15 @@ class TrackReading:
             every = least * -(-max(GROUP, 8 * self.context) // least)
         return cut_contigs({name: self.genome.contig(name).length for name in contigs}, every=every, at_least=GROUP)
 
-    def means(self, stretches: Sequence[Stretch], own: Sequence[Stretch], count: Count, *, note: Note) -> list[Values]:
+    def means(
+        self, stretches: Sequence[Stretch], own: Sequence[Stretch], count: Count, *, note: Note, leg: Leg | None = None
+    ) -> list[Values]:
         """Means of the bins of our part of a group; for ``gain``, of the memory begun afresh minus carried.
 
-        ``note`` names a file for where a stage of it stands.
+        ``note`` names a file for where a stage of it stands; ``leg`` is the group's place among shards that go on where
+        another ended.
         """
-        carried = self._read(stretches, own, partial(in_blocks, context=self.context), count, note("carried"))
+        carried = self._read(stretches, own, partial(in_blocks, context=self.context), count, note("carried"), leg)
         if self.what != "gain":
             return carried
         settings = self.model.config.evaluation
@@ -107,6 +111,7 @@ class TrackReading:
         cut: Callable[..., Iterator[Passage]],
         count: Count,
         note: Path,
+        leg: Leg | None = None,
     ) -> list[Values]:
         """Read the stretches as every shard would, until all of our part was read."""
         found = [
@@ -126,10 +131,18 @@ class TrackReading:
                 self.model, self.genome, [found[index][1] for index in order], rows=rows, layer=None,
                 record=needs_record(self.what), call=pace.call,
             )  # fmt: skip
+            alone = leg is not None and len(reader.passages) == 1
+            handing = self._handing(reader, own) if alone else None
+            if leg is not None and alone and not note.exists() and (given := leg.relay.take(leg.unit)) is not None:
+                _take_up(reader, *given)
             left = _restored(note, reader, held, left)
             count(total - left, False)
             noted = time.monotonic()
-            while left and (parts := reader.step()) is not None:
+            while left:
+                if leg is not None and handing is not None and handing.due(reader):
+                    leg.relay.give(leg.unit, handing.towards, _standing(reader))
+                if (parts := reader.step()) is None:
+                    break
                 for part in parts:
                     bases = part.end - part.start
                     if bases:
@@ -142,15 +155,33 @@ class TrackReading:
                     noted = time.monotonic()
         return [bins.means() for bins in held.values()]
 
+    def _handing(self, reader: PassageReader, own: Sequence[Stretch]) -> Handing | None:
+        """Where our part of a contig that one passage reads ends, and whose part begins there."""
+        (one,) = own
+        length = self.genome.contig(one.contig).length
+        at, towards = (one.end, 1) if reader.passages[0].strand == "+" else (length - one.start, -1)
+        return None if at == length else Handing(at, towards)
+
+
+def _standing(reader: PassageReader) -> Standing:
+    """The memory and the cursor of a reading."""
+    tensors, cursor = reader.state()
+    return {f"session/{name}": value for name, value in tensors.items()}, {"reader": cursor}
+
+
+def _take_up(reader: PassageReader, tensors: dict[str, torch.Tensor], cursor: dict[str, Any]) -> None:
+    """The inverse of `_standing`."""
+    own = {name.removeprefix("session/"): t for name, t in tensors.items() if name.startswith("session/")}
+    reader.restore(own, cursor["reader"])
+
 
 def _write(note: Path, reader: PassageReader, held: dict[int, BinMeans], left: int) -> None:
     """Note where a reading stands: the memory, the cursor, and the bins so far."""
-    tensors, cursor = reader.state()
-    named = {f"session/{name}": value for name, value in tensors.items()}
+    named, cursor = _standing(reader)
     for place, bins in held.items():
         for name, values in zip(("sums", "counts"), bins.state(), strict=True):
             named[f"{name}/{place}"] = torch.from_numpy(values)
-    write_standing(note, named, {"reader": cursor, "left": left})
+    write_standing(note, named, {**cursor, "left": left})
 
 
 def _restored(note: Path, reader: PassageReader, held: dict[int, BinMeans], left: int) -> int:
@@ -159,8 +190,7 @@ def _restored(note: Path, reader: PassageReader, held: dict[int, BinMeans], left
     if found is None:
         return left
     tensors, cursor = found
-    own = {name.removeprefix("session/"): t for name, t in tensors.items() if name.startswith("session/")}
-    reader.restore(own, cursor["reader"])
+    _take_up(reader, tensors, cursor)
     for place, bins in held.items():
         bins.restore(tensors[f"sums/{place}"].numpy(), tensors[f"counts/{place}"].numpy())
     return int(cursor["left"])
