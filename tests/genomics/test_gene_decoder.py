@@ -10,15 +10,8 @@ import pytest
 from titans_seq.errors import RangeError
 from titans_seq.genomics import decode, encode, reverse_complement
 from titans_seq.genomics.codon_scores import CodonScores, StrandGenes, fit_motif
-from titans_seq.genomics.gene_decoder import (
-    Known,
-    Strand,
-    both_strands,
-    decode_genes,
-    fit_weights,
-    frame_odds,
-    gap_free,
-)
+from titans_seq.genomics.gene_decoder import Strand, both_strands, decode_genes, frame_odds, gap_free
+from titans_seq.genomics.gene_fitting import Known, fit_weights
 from titans_seq.genomics.gene_weights import (
     Choices,
     GeneWeights,

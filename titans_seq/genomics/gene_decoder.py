@@ -2,10 +2,10 @@
 
 A gene candidate k of an open frame scores
 
-    S_k = logit P(its frame holds a gene) + log P(start k | a gene there)
+    S_k = logit P(its frame holds a gene) + CALLED + log P(start k | a gene there) - max over the frame's starts of that
 
-from a handful of weights (:mod:`titans_seq.genomics.gene_weights`); the stop is given by the frame. The best set of
-candidates with bounded overlap,
+from a handful of weights (:mod:`titans_seq.genomics.gene_weights`); the stop is given by the frame. A frame whose start
+is in doubt is no less a gene for it: its likeliest start costs nothing. The best set of candidates with bounded overlap,
 
     B_k = S_k + max(0, max over j that ends in front of k, or overlaps it by at most `max_overlap`, of B_j)
 
@@ -27,20 +27,11 @@ import numpy.typing as npt
 from titans_seq.errors import RangeError
 from titans_seq.genomics.alphabet import N_TOKEN, Tokens, reverse_complement
 from titans_seq.genomics.codon_scores import StrandScores
-from titans_seq.genomics.gene_features import (
-    candidate_columns,
-    gene_names,
-    neighbour_columns,
-    start_names,
-)
-from titans_seq.genomics.gene_weights import (
-    Choices,
-    GeneWeights,
-    fit_choices,
-    fit_logistic,
-    softmax_in_groups,
-)
+from titans_seq.genomics.gene_features import candidate_columns, gene_names, start_names
+from titans_seq.genomics.gene_neighbours import PlacedGenes, neighbour_bins, one_hot
+from titans_seq.genomics.gene_weights import GeneWeights, softmax_in_groups
 from titans_seq.genomics.open_frames import GeneticCode, OpenFrames, open_frames
+from titans_seq.genomics.start_sites import StartSites
 
 Ints = npt.NDArray[np.int64]
 Matrix = npt.NDArray[np.float64]
@@ -50,7 +41,9 @@ STARTS_KEPT: Final = 6
 """Starts of one frame that enter the dynamic programme."""
 LEAST: Final = -3.0
 """Candidates below this score cannot be worth their place."""
-_FAR: Final = 10**6
+CALLED: Final = 1.0
+"""Frames are called from log-odds of -1, or one in four: a gene that was never seen looks less sure than the genes that
+the weights were learned from. Chosen on halves of the training part of E. coli."""
 
 
 class Gene(NamedTuple):
@@ -86,15 +79,25 @@ class Strand:
     columns: dict[str, Vector]
     start_names: tuple[str, ...]
     gene_names: tuple[str, ...]
+    sites: StartSites | None = None
 
     @classmethod
     def read(
-        cls, tokens: Tokens, scores: StrandScores, code: GeneticCode, *, min_length: int, partial: bool = True
+        cls,
+        tokens: Tokens,
+        scores: StrandScores,
+        code: GeneticCode,
+        *,
+        min_length: int,
+        sites: StartSites | None = None,
     ) -> Strand:
-        """Find the candidates and their columns."""
-        frames = open_frames(tokens, code, min_length=min_length, partial=partial)
-        columns = candidate_columns(tokens, frames, scores, code.stops)
-        return cls(tokens, frames, columns, start_names(scores), gene_names(scores))
+        """Find the candidates and their columns; models from before `sites` were counted have none."""
+        frames = open_frames(tokens, code, min_length=min_length)
+        columns = candidate_columns(tokens, frames, scores, code.stops, sites)
+        counted = sites is not None
+        return cls(
+            tokens, frames, columns, start_names(scores, sites=counted), gene_names(scores, sites=counted), sites
+        )
 
     @cached_property
     def start_columns(self) -> Matrix:
@@ -106,13 +109,10 @@ class Strand:
         """Columns of the choice of a frame, [K, Q]."""
         return np.stack([self.columns[name] for name in self.gene_names], 1)
 
-
-class _Chosen(NamedTuple):
-    """Genes of one strand in strand coordinates, and the number of their frames."""
-
-    start: Ints
-    end: Ints
-    frame: Ints
+    def near_columns(self, bins: Ints) -> tuple[Matrix, Matrix]:
+        """What the gene in front adds to the columns of the starts and to those of the frames."""
+        lit = one_hot(bins)
+        return lit if self.sites is None else self.sites.near[bins].astype(np.float64)[:, None], lit
 
 
 def decode_genes(
@@ -138,7 +138,7 @@ def decode_genes(
         raise RangeError(f"expected an overlap of at least 0 bases, found {max_overlap}")
     near = _near_first(strands, weights, max_overlap, shift)
     scored = [
-        _scored(strand, weights.start_near, weights.gene_near, part, weights.gene_open)
+        score_candidates(strand, weights.start_near, weights.gene_near, part, weights.gene_open)
         for strand, part in zip(strands, near, strict=True)
     ]
     return [node.gene for node in _chain(strands, scored, max_overlap, shift)]
@@ -149,18 +149,26 @@ def frame_odds(strands: tuple[Strand, Strand], weights: GeneWeights, *, max_over
     near = _near_first(strands, weights, max_overlap, 0.0)
     found = []
     for strand, part in zip(strands, near, strict=True):
-        odds = _scored(strand, weights.start_near, weights.gene_near, part, weights.gene_open)[1]
+        odds = score_candidates(strand, weights.start_near, weights.gene_near, part, weights.gene_open)[1]
         found.append(odds[np.unique(strand.frames.frame, return_index=True)[1]])
     return np.concatenate(found)
 
 
 def _near_first(
     strands: tuple[Strand, Strand], weights: GeneWeights, max_overlap: int, shift: float
-) -> tuple[Matrix, Matrix]:
-    """Columns of the gene in front, as the first pass finds it."""
-    scored = [_scored(strand, weights.start, weights.gene, None, weights.gene_open) for strand in strands]
+) -> tuple[Ints, Ints]:
+    """The gene in front of every candidate, as the first pass finds it."""
+    scored = [score_candidates(strand, weights.start, weights.gene, None, weights.gene_open) for strand in strands]
+    return bins_of_chain(strands, scored, max_overlap=max_overlap, shift=shift)
+
+
+def bins_of_chain(
+    strands: tuple[Strand, Strand], scored: Sequence[tuple[Vector, Vector]], *, max_overlap: int, shift: float = 0.0
+) -> tuple[Ints, Ints]:
+    """The best chain of genes, as bins of the distance from every candidate to the gene in front."""
     size = strands[0].tokens.size
-    return _near(strands, _by_strand(_chain(strands, scored, max_overlap, shift), size), size)
+    placed = _by_strand(_chain(strands, scored, max_overlap, shift), size)
+    return neighbour_bins((strands[0].frames, strands[1].frames), placed, size)
 
 
 class _Node(NamedTuple):
@@ -168,13 +176,14 @@ class _Node(NamedTuple):
     frame: int
 
 
-def _scored(
-    strand: Strand, start: Vector, gene: Vector, near: Matrix | None, gene_open: Vector | None = None
+def score_candidates(
+    strand: Strand, start: Vector, gene: Vector, near: Ints | None, gene_open: Vector | None = None
 ) -> tuple[Vector, Vector]:
     """For every candidate: log P(start | frame), and its frame's log-odds at the most probable start."""
     starts, genes = strand.start_columns, strand.gene_columns
     if near is not None:
-        starts, genes = np.concatenate([starts, near], 1), np.concatenate([genes, near], 1)
+        more = strand.near_columns(near)
+        starts, genes = np.concatenate([starts, more[0]], 1), np.concatenate([genes, more[1]], 1)
     log_p = softmax_in_groups(starts @ start, strand.frames.frame)
     best = best_in_groups(log_p, strand.frames.frame)
     odds = genes[best] @ gene
@@ -202,8 +211,9 @@ def _chain(
         log_p, odds = scored[number][0], scored[number][1] + shift
         frames = strand.frames
         rank = np.lexsort((-log_p, frames.frame))
-        place = np.arange(rank.size) - np.searchsorted(frames.frame[rank], frames.frame[rank])
-        rows = rank[(place < STARTS_KEPT) & ((odds + log_p)[rank] > LEAST)]
+        first = np.searchsorted(frames.frame[rank], frames.frame)
+        worth = odds + CALLED + log_p - log_p[rank[first]]
+        rows = rank[(np.arange(rank.size) - first[rank] < STARTS_KEPT) & (worth[rank] > LEAST)]
         size = strand.tokens.size
         for row in rows.tolist():
             begin, end = int(frames.start[row]), int(frames.end[row])
@@ -213,7 +223,7 @@ def _chain(
             probability = float(np.exp(log_p[row]))
             found = Gene(begin, end, -1 if number else 1, float(odds[row]), probability, *opened)
             nodes.append(_Node(found, int(frames.frame[row])))
-            scores.append(float(odds[row] + log_p[row]))
+            scores.append(float(worth[row]))
     return _best_chain(nodes, scores, max_overlap)
 
 
@@ -243,7 +253,7 @@ def _best_chain(nodes: Sequence[_Node], scores: Sequence[float], max_overlap: in
     return chain[::-1]
 
 
-def _by_strand(nodes: Sequence[_Node], size: int) -> tuple[_Chosen, _Chosen]:
+def _by_strand(nodes: Sequence[_Node], size: int) -> tuple[PlacedGenes, PlacedGenes]:
     """The genes of each strand in its own coordinates, by start."""
     found = []
     for strand in (1, -1):
@@ -253,100 +263,8 @@ def _by_strand(nodes: Sequence[_Node], size: int) -> tuple[_Chosen, _Chosen]:
             if gene.strand == strand
         ]
         table = np.array(sorted(rows), dtype=np.int64).reshape(-1, 3)
-        found.append(_Chosen(table[:, 0], table[:, 1], table[:, 2]))
+        found.append(PlacedGenes(table[:, 0], table[:, 1], table[:, 2]))
     return found[0], found[1]
-
-
-def _near(strands: tuple[Strand, Strand], chosen: tuple[_Chosen, _Chosen], size: int) -> tuple[Matrix, Matrix]:
-    """Columns of the distance to the gene in front, for the candidates of both strands."""
-    columns = []
-    for number, strand in enumerate(strands):
-        own, other = chosen[number], chosen[1 - number]
-        start = strand.frames.start
-        index = np.searchsorted(own.start, start) - 1  # the last gene that begins in front
-        same = _distance(start, own, index)
-        mine = (
-            np.flatnonzero((index >= 0) & (own.frame[np.maximum(index, 0)] == strand.frames.frame))
-            if len(own.frame)
-            else np.empty(0, dtype=np.int64)
-        )
-        same[mine] = _distance(start[mine], own, index[mine] - 1)
-        flipped = np.argsort(size - other.end)
-        mirrored = _Chosen((size - other.end)[flipped], (size - other.start)[flipped], other.frame[flipped])
-        across = _distance(start, mirrored, np.searchsorted(mirrored.start, start) - 1)
-        columns.append(neighbour_columns(start, before_same=same, before_other=across))
-    return columns[0], columns[1]
-
-
-def _distance(start: Ints, genes: _Chosen, index: Ints) -> Ints:
-    if not genes.end.size:
-        return np.full(start.size, _FAR)
-    return np.where(index >= 0, start - genes.end[np.maximum(index, 0)], _FAR)
-
-
-@dataclass(frozen=True)
-class Known:
-    """What is annotated on the two strands of one sequence.
-
-    Attributes
-    ----------
-    strands
-        Its candidates.
-    chosen
-        For each strand, True for candidates that are annotated genes, bool [K].
-    used
-        For each strand, frames to learn from, bool [F].
-    """
-
-    strands: tuple[Strand, Strand]
-    chosen: tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]
-    used: tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]
-
-
-def fit_weights(known: Sequence[Known], *, max_overlap: int = 60) -> GeneWeights:
-    """Learn the weights of both passes from annotated sequences, one or more."""
-    start, gene, gene_open, share = _fit_pass(known, [None] * len(known))
-    near = []
-    for part in known:
-        size = part.strands[0].tokens.size
-        scored = [_scored(strand, start, gene, None) for strand in part.strands]
-        nodes = _chain(part.strands, scored, max_overlap, 0.0)
-        near.append(_near(part.strands, _by_strand(nodes, size), size))
-    start_near, gene_near, _, _ = _fit_pass(known, near)
-    names = known[0].strands[0]
-    return GeneWeights(names.start_names, names.gene_names, start, gene, start_near, gene_near, gene_open, share)
-
-
-def _fit_pass(
-    known: Sequence[Known], near: Sequence[tuple[Matrix, Matrix] | None]
-) -> tuple[Vector, Vector, Vector, float]:
-    choices, rows = [], []
-    for part, extra in zip(known, near, strict=True):
-        for number, strand in enumerate(part.strands):
-            # A gene that the edge of a stretch cuts is not annotated as whole, so open frames teach nothing.
-            opened = np.zeros(strand.frames.stop_end.size, dtype=np.bool_)
-            opened[strand.frames.frame[strand.frames.open_start | strand.frames.open_end]] = True
-            keep = (part.used[number] & ~opened)[strand.frames.frame]
-            starts, genes = strand.start_columns, strand.gene_columns
-            if extra is not None:
-                starts, genes = np.concatenate([starts, extra[number]], 1), np.concatenate([genes, extra[number]], 1)
-            group = np.unique(strand.frames.frame[keep], return_inverse=True)[1].astype(np.int64)
-            choices.append(Choices(starts[keep], group, part.chosen[number][keep]))
-            rows.append((genes[keep], group, part.chosen[number][keep]))
-    weights = fit_choices(choices)
-    columns, truth = [], []
-    for choice, (genes, group, chosen) in zip(choices, rows, strict=True):
-        best = best_in_groups(choice.columns @ weights, group)
-        columns.append(genes[best])
-        truth.append(np.bincount(group, weights=chosen, minlength=best.size) > 0)
-    holds = np.concatenate(truth)
-    share = float((holds.sum() + 0.5) / (holds.size + 1))
-    table = np.concatenate(columns)
-    blind = table.copy()
-    for column, name in enumerate(known[0].strands[0].gene_names):
-        if name.startswith("start/") or name in ("GTG", "TTG"):
-            blind[:, column] = 0.0
-    return weights, fit_logistic(table, holds), fit_logistic(blind, holds), share
 
 
 def both_strands(tokens: Tokens) -> tuple[Tokens, Tokens]:
@@ -364,6 +282,3 @@ def gap_free(tokens: Tokens, *, gap: int = 20) -> list[tuple[int, int]]:
     long = last - first >= gap
     borders = [0, *np.stack([first[long], last[long]], 1).ravel().tolist(), tokens.size]
     return [(borders[i], borders[i + 1]) for i in range(0, len(borders), 2) if borders[i + 1] > borders[i]]
-
-
-__all__ = ["Gene", "Known", "Strand", "both_strands", "decode_genes", "fit_weights", "frame_odds", "gap_free"]

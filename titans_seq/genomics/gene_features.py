@@ -11,6 +11,7 @@ import numpy.typing as npt
 from titans_seq.genomics.alphabet import Tokens, encode
 from titans_seq.genomics.codon_scores import StrandScores
 from titans_seq.genomics.open_frames import OpenFrames
+from titans_seq.genomics.start_sites import COLUMNS, StartSites
 
 Matrix = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -19,20 +20,18 @@ CLIP: Final = 4.0
 """Largest log-odds that one base may add: a sure network does not drown the other evidence."""
 BEFORE: Final = 45
 """Bases in front of a start whose coding score speaks against it."""
-_SAME: Final = (-1000, -60, -8, -4, -3, -1, 0, 3, 15, 40, 100, 250)
-_OTHER: Final = (-1000, -60, -8, 0, 30, 80, 150, 300)
-NEIGHBOURS: Final = len(_SAME) + len(_OTHER) + 1
-"""Columns of :func:`neighbour_columns`."""
+_CODONS: Final = ("GTG", "TTG")
 
 
 def candidate_columns(
-    tokens: Tokens, frames: OpenFrames, scores: StrandScores, stops: Sequence[str]
+    tokens: Tokens, frames: OpenFrames, scores: StrandScores, stops: Sequence[str], sites: StartSites | None = None
 ) -> dict[str, npt.NDArray[np.float64]]:
     """The named columns, float64 [K] each; a track's name follows a slash.
 
     ``coding`` and ``before`` sum the clipped frame score over the candidate and over `BEFORE` bases in front of it (per
     hundred bases); ``mean`` is per base; ``first`` covers its first 60 bases; ``length`` is the log of
     the stops that as many codons of random letters would hold: where G and C are few, a long open frame says more.
+    With `sites`, their columns too.
     """
     phase = frames.start % 3
     bases = (frames.end - frames.start).astype(np.float64)
@@ -54,19 +53,28 @@ def candidate_columns(
         columns[f"first/{name}"] = (sums[phase, np.minimum(frames.start + 60, frames.end)] - at) / 100
     for name, track in scores.start.items():
         columns[f"start/{name}"] = np.where(opened, 0.0, np.clip(track[frames.start], -20, 20))
-    return columns
+    return columns if sites is None else {**columns, **sites.columns(tokens, frames)}
 
 
-def start_names(scores: StrandScores) -> tuple[str, ...]:
-    """Columns that choose among the starts of a frame."""
+def start_names(scores: StrandScores, *, sites: bool) -> tuple[str, ...]:
+    """Columns that choose among the starts of a frame; a table of start sites stands for its codons."""
     coding = (f"{what}/{name}" for name in scores.coding for what in ("coding", "before", "first"))
-    return (*(f"start/{name}" for name in scores.start), *coding, "GTG", "TTG", "length")
+    return (*(f"start/{name}" for name in scores.start), *coding, *_at_start(sites), "length")
 
 
-def gene_names(scores: StrandScores) -> tuple[str, ...]:
+def gene_names(scores: StrandScores, *, sites: bool) -> tuple[str, ...]:
     """Columns that say whether a frame holds a gene."""
     coding = (f"{what}/{name}" for name in scores.coding for what in ("coding", "mean"))
-    return ("one", *coding, *(f"start/{name}" for name in scores.start), "length", "GTG", "TTG")
+    return ("one", *coding, *(f"start/{name}" for name in scores.start), "length", *_at_start(sites))
+
+
+def of_start(name: str) -> bool:
+    """Whether a column looks at the start itself, so that it says nothing of a gene that begins off the sequence."""
+    return name.startswith(("start/", "site/")) or name in _CODONS
+
+
+def _at_start(sites: bool) -> tuple[str, ...]:
+    return COLUMNS if sites else _CODONS
 
 
 def _stop_rate(tokens: Tokens, stops: Sequence[str]) -> float:
@@ -75,28 +83,3 @@ def _stop_rate(tokens: Tokens, stops: Sequence[str]) -> float:
     share = counts / counts.sum()
     p = sum(float(np.prod(share[encode(codon)])) for codon in stops)
     return -float(np.log1p(-p))
-
-
-def neighbour_columns(start: Ints, *, before_same: Ints, before_other: Ints) -> Matrix:
-    """One-hot columns [K, NEIGHBOURS] of the distance from each start to the gene end in front of it.
-
-    Parameters
-    ----------
-    start
-        Of the candidates.
-    before_same, before_other
-        Distance in bases to the end of the nearest gene in front, on the same strand and on the other; negative where
-        they overlap. Of the two, the nearer one is lit; the last column says that none lies within reach.
-    """
-    columns = np.zeros((start.size, NEIGHBOURS))
-    rows = np.arange(start.size)
-    same = before_same <= before_other
-    near = np.where(same, before_same, before_other)
-    none = near > 5000
-    place = np.where(
-        same,
-        np.searchsorted(_SAME, before_same, side="right") - 1,
-        len(_SAME) + np.searchsorted(_OTHER, before_other, side="right") - 1,
-    )
-    columns[rows, np.where(none, NEIGHBOURS - 1, np.maximum(place, 0))] = 1.0
-    return columns

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from titans_seq.genomics.gene_features import NEIGHBOURS
+from titans_seq.genomics.gene_neighbours import NEIGHBOURS
+from titans_seq.genomics.start_sites import COLUMNS
 
 Vector = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float64]
@@ -36,7 +37,8 @@ class GeneWeights:
     start, gene : float64
         Their weights.
     start_near, gene_near : float64
-        The same with `NEIGHBOURS` more.
+        The same and that of the gene in front: for frames, and for starts in models from before tables of start sites,
+        `NEIGHBOURS` weights, one for each bin of its distance; for starts otherwise one, of the bin's log-odds.
     gene_open : float64
         Like `gene`, without the evidence at a start, for a gene that begins off the sequence.
     share : float
@@ -69,7 +71,8 @@ class GeneWeights:
         vectors = {name: np.array(record[name], dtype=np.float64) for name in _VECTORS}
         found = cls(start_names=starts, gene_names=genes, share=float(record["share"]), **vectors)
         sizes = [getattr(found, name).size for name in _VECTORS]
-        if sizes != [len(starts), len(genes), len(starts) + NEIGHBOURS, len(genes) + NEIGHBOURS, len(genes)]:
+        near = 1 if COLUMNS[0] in starts else NEIGHBOURS
+        if sizes != [len(starts), len(genes), len(starts) + near, len(genes) + NEIGHBOURS, len(genes)]:
             raise ValueError("the decoder's columns belong to another version of titans-seq")
         return found
 
@@ -103,7 +106,7 @@ def softmax_in_groups(score: Vector, group: Ints) -> Vector:
     return score - top[number] - np.log(total)[number]
 
 
-def fit_choices(parts: Sequence[Choices], *, ridge: float = 1.0, steps: int = 25) -> Vector:
+def fit_choices(parts: Sequence[Choices], *, ridge: float = 0.1, steps: int = 25) -> Vector:
     """Weights `a` of the conditional logit; frames without a chosen candidate, or with one candidate, say nothing."""
     kept = [_informative(part) for part in parts]
     offsets = np.cumsum([0, *(int(part.group[-1]) + 1 if part.group.size else 0 for part in kept)])

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
 from titans_seq.genomics.codon_scores import CodonScores, StrandGenes, StrandScores
-from titans_seq.genomics.gene_decoder import Gene, Known, Strand, both_strands, decode_genes, gap_free
+from titans_seq.genomics.gene_decoder import Gene, Strand, both_strands, decode_genes, gap_free
+from titans_seq.genomics.gene_fitting import Known
 from titans_seq.genomics.gene_weights import GeneWeights
 from titans_seq.genomics.labels import LabelScheme
 from titans_seq.genomics.open_frames import GeneticCode, open_frames
 from titans_seq.genomics.runs import best_runs
+from titans_seq.genomics.start_sites import StartSites
 from titans_seq.tasks.label_scan import BlockScores
 
 RUN_PENALTY = 20.0
@@ -73,6 +76,8 @@ class GeneCaller:
         Of the decoder; None while they are still to be learned.
     codons
         The plain scorer, whose tracks stand beside those of the network.
+    sites
+        Counts of what stands at starts; None in models from before there were any.
     min_length, max_overlap
         In bases.
     shift
@@ -86,6 +91,7 @@ class GeneCaller:
     min_length: int = 90
     max_overlap: int = 60
     shift: float = 0.0
+    sites: StartSites | None = None
 
     def genes(self, tokens: NDArray[np.uint8], scores: ContigScores | None) -> list[Gene]:
         """The genes of a contig, in order; without `scores` by the plain scorer alone."""
@@ -107,7 +113,7 @@ class GeneCaller:
             tracks = self.codons.scores(letters)
             if scores is not None:
                 tracks = self._network(scores, number).beside(tracks)
-            found.append(Strand.read(letters, tracks, self.code, min_length=self.min_length))
+            found.append(Strand.read(letters, tracks, self.code, min_length=self.min_length, sites=self.sites))
         return found[0], found[1]
 
     def known(
@@ -144,20 +150,29 @@ def strand_genes(
     *,
     min_length: int,
     used: NDArray[np.bool_] | None = None,
-) -> list[StrandGenes]:
-    """What the plain scorer counts in a sequence: its genes and its other candidate starts, strand by strand.
+) -> list[tuple[StrandGenes, StrandGenes]]:
+    """What is counted in a sequence: the genes and the other candidate starts of both strands of its gap-free parts.
 
     `used` says which bases of each strand count, [2, T] in forward coordinates; None counts all.
     """
     found, listed = [], list(genes)
     for start, end in gap_free(tokens):
+        pair = []
         for number, letters in enumerate(both_strands(tokens[start:end])):
             own = np.array(sorted(genes_of_strand(listed, number, start, end)), dtype=np.int64).reshape(-1, 2)
             candidates = np.unique(open_frames(letters, code, min_length=min_length).start)
             others = candidates[~np.isin(candidates, own[:, 0])]
             counts = np.ones(end - start, dtype=np.bool_) if used is None else used[number, start:end]
-            found.append(StrandGenes(letters, own[:, 0], own[:, 1], others, counts[::-1] if number else counts))
+            pair.append(StrandGenes(letters, own[:, 0], own[:, 1], others, counts[::-1] if number else counts))
+        found.append((pair[0], pair[1]))
     return found
+
+
+def count_tables(
+    contigs: Sequence[tuple[StrandGenes, StrandGenes]], code: GeneticCode, *, min_length: int
+) -> tuple[CodonScores, StartSites]:
+    """The tables of the plain scorer and those of start sites, counted on known genes."""
+    return CodonScores.fit(chain.from_iterable(contigs)), StartSites.fit(contigs, code, min_length=min_length)
 
 
 def genes_of_strand(genes: Iterable[tuple[int, int, int]], number: int, start: int, end: int) -> list[tuple[int, int]]:

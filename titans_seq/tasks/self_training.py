@@ -17,10 +17,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from titans_seq.genomics.codon_scores import CodonScores
 from titans_seq.genomics.gene_decoder import Gene, frame_odds, gap_free
 from titans_seq.genomics.gene_weights import prior_shift
-from titans_seq.tasks.gene_calls import ContigScores, GeneCaller, strand_genes
+from titans_seq.tasks.gene_calls import ContigScores, GeneCaller, count_tables, strand_genes
 
 _log = logging.getLogger(__name__)
 
@@ -64,16 +63,17 @@ def fit_to_genome(
         return None
     _log.info("codon counts and binding motif fitted to %d confident genes", count)
     counted = [
-        strand
+        pair
         for (tokens, _), found in zip(contigs, sure, strict=True)
-        for strand in strand_genes(
+        for pair in strand_genes(
             tokens,
             [(gene.start, gene.end, gene.strand) for gene in found],
             caller.code,
             min_length=caller.min_length,
         )
     ]
-    fitted = replace(caller, codons=CodonScores.fit(counted))
+    codons, sites = count_tables(counted, caller.code, min_length=caller.min_length)
+    fitted = replace(caller, codons=codons, sites=sites if caller.sites is not None else None)
     assert caller.weights is not None
     odds = [
         frame_odds(fitted.strands(tokens[a:b], scores.part(a, b)), caller.weights, max_overlap=caller.max_overlap)

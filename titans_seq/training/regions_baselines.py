@@ -19,7 +19,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from titans_seq.genomics import N_TOKEN, Stretch, complement
-from titans_seq.genomics.gene_decoder import fit_weights
+from titans_seq.genomics.gene_fitting import fit_weights
 from titans_seq.metrics.genes import Interval, class_scores
 from titans_seq.training.regions_evaluate import as_intervals, genes_inside, plain_caller, tokens_of
 from titans_seq.training.regions_job import RegionsJob

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from titans_seq.errors import RangeError
 from titans_seq.genomics import Genome, Stretch
-from titans_seq.genomics.codon_scores import CodonScores
-from titans_seq.genomics.gene_decoder import Gene, fit_weights
+from titans_seq.genomics.gene_decoder import Gene
+from titans_seq.genomics.gene_fitting import fit_weights
 from titans_seq.metrics.genes import (
     GeneScores,
     Interval,
@@ -26,7 +26,7 @@ from titans_seq.metrics.genes import (
     confusion,
 )
 from titans_seq.tasks.base_labels import BaseLabels
-from titans_seq.tasks.gene_calls import ContigScores, GeneCaller, best_offset, runs_of_class, strand_genes
+from titans_seq.tasks.gene_calls import ContigScores, GeneCaller, best_offset, count_tables, runs_of_class, strand_genes
 from titans_seq.tasks.label_scan import Arm, read_ahead, scan
 from titans_seq.tasks.spliced_calls import AnnotatedStretch, PlacedGene, SplicedCaller, count_genes, parts_of
 from titans_seq.training.regions_job import ContigGenes, RegionsJob
@@ -219,9 +219,9 @@ def plain_caller(job: RegionsJob, stretches: Sequence[Stretch]) -> GeneCaller:
     """A caller whose codons were counted on `stretches`, its weights still to be learned."""
     settings = job.config.decoder
     counted = [
-        strand
+        pair
         for stretch in stretches
-        for strand in strand_genes(
+        for pair in strand_genes(
             tokens_of(job, stretch),
             genes_inside(job.genes[stretch.contig].whole, stretch),
             job.code,
@@ -229,8 +229,8 @@ def plain_caller(job: RegionsJob, stretches: Sequence[Stretch]) -> GeneCaller:
             used=job.tracks[stretch.contig].states[:, stretch.start : stretch.end] >= 0,
         )
     ]
-    codons = CodonScores.fit(counted)
-    return GeneCaller(job.scheme, job.code, codons, None, settings.min_length, settings.max_overlap)
+    codons, sites = count_tables(counted, job.code, min_length=settings.min_length)
+    return GeneCaller(job.scheme, job.code, codons, None, settings.min_length, settings.max_overlap, sites=sites)
 
 
 def tokens_of(job: RegionsJob, stretch: Stretch) -> NDArray[np.uint8]:

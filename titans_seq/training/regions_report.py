@@ -58,6 +58,8 @@ def save_model(job: RegionsJob, task: BaseLabels, caller: Caller | None, offsets
     if caller is not None:
         tables = {"hexamers": caller.hexamers} if isinstance(caller, SplicedCaller) else vars(caller.codons)
         tensors |= {f"codons/{name}": torch.from_numpy(values) for name, values in tables.items()}
+        if isinstance(caller, GeneCaller) and caller.sites is not None:
+            tensors |= {f"sites/{name}": torch.from_numpy(values) for name, values in vars(caller.sites).items()}
     save_tensors(path, tensors, metadata=words)
     return path
 
