@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from titans_seq.errors import ConfigError, InputFileError, UnknownNameError
-from titans_seq.timeseries import TableOptions, read_table
+from titans_seq.timeseries import TableOptions, cells, read_table
 
 HOURS = [f"2024-01-01 {hour:02d}:00:00" for hour in range(24)]
 
@@ -246,3 +246,23 @@ def test_duplicates_of_a_public_table_are_named(shared_data: Path) -> None:
     with pytest.raises(InputFileError, match=r"line 82495: the same time stands in line 82494 already \(4 such rows\)"):
         read_table(path)
     assert read_table(path, TableOptions(duplicates="mean")).rows == 121_296
+
+
+def test_a_thousand_columns_of_numbers_are_told_from_stamps_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = []
+    read = cells.read_times
+    monkeypatch.setattr(cells, "read_times", lambda text, reading: tried.append(reading) or read(text, reading))
+    header = "day," + ",".join(f"s{i}" for i in range(1000))
+    path = write(tmp_path, rows(*(f"2024-01-{d:02d}" + f",{d}.5,{d}" * 500 for d in range(1, 9)), header=header))
+    assert len(read_table(path).channels) == 1000
+    assert len(tried) < 50
+
+
+def test_a_table_without_a_header_and_one_with_hundreds_of_columns(tmp_path: Path) -> None:
+    with pytest.raises(InputFileError, match="the first line holds numbers: give the table a header"):
+        read_table(write(tmp_path, rows("0.3,0.4", header="0.1,0.2")))
+    names = ",".join(f"V{i}" for i in range(300))
+    with pytest.raises(InputFileError, match=r"found V0, .*V9 and 290 more; name it by --time-col"):
+        read_table(write(tmp_path, rows(",".join("1" * 300), header=names)))

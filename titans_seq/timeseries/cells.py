@@ -21,6 +21,8 @@ READINGS: Final[dict[str, tuple[str, ...]]] = {
 }
 """Readings of a time column by name: the formats a single column may mix (a date and a date with a time)."""
 
+_PLAIN_NUMBER: Final = r"^[+-]?(\d{1,7}|\d*[.,]\d*)$"
+"""No stamp is written like this: the shortest one without a mark between its parts is 20240131."""
 WITH_OFFSET: Final = "%Y-%m-%d with an offset"
 
 
@@ -74,6 +76,8 @@ def readings_that_fit(cells: pl.Series) -> list[str]:
     """Name the readings under which every non-empty cell is a stamp."""
     known = cells.drop_nulls()
     known = known.filter(known.str.strip_chars() != "")
+    if known.head(5).str.strip_chars().str.contains(_PLAIN_NUMBER).any():
+        return []  # of a thousand columns most are numbers, and a dozen tries of each would cost a minute
     # Fewer rows first: most readings fail at once.
     fits = [name for name in READINGS if not read_times(known.head(5), name).null_count()]
     return [name for name in fits if not read_times(known, name).null_count()] if len(known) else []

@@ -91,7 +91,7 @@ def choose_columns(
         target_cols = _targets(numbers, wide=wide or id_col is None)
     if not target_cols:
         raise InputFileError(
-            path, expected="a column of numbers beside the time", found=", ".join(sample.columns),
+            path, expected="a column of numbers beside the time", found=_some(sample.columns),
             hint="give --decimal-comma if numbers are written 3,14, or name it by --target-col",
         )  # fmt: skip
     ignored = tuple(n for n in sample.columns if n not in {id_col, time, *target_cols, *covariates})
@@ -130,10 +130,12 @@ def _time_column(
     if not names:
         free = [name for name in sample.columns if name not in taken and sample[name].dtype == pl.String]
         _refuse_stranger(sample, path, lines, free, time_format)
+        hint = "correct --time-format" if time_format else "name it by --time-col (and --time-format)"
+        if all(read_numbers(pl.Series([name]), decimal_comma=False).count() for name in sample.columns):
+            hint = "the first line holds numbers: give the table a header and a column of times"
         raise InputFileError(
-            path, problem="no time column", found=", ".join(sample.columns),
+            path, problem="no time column", found=_some(sample.columns), hint=hint,
             expected="a column of dates or times" + (f" in the format {time_format!r}" if time_format else ""),
-            hint="correct --time-format" if time_format else "name it by --time-col (and --time-format)",
         )  # fmt: skip
     if len(names) > 1:
         raise InputFileError(
@@ -207,6 +209,11 @@ def _id_column(sample: pl.DataFrame, path: Path, texts: list[str], numbers: list
             hint="name the one that tells the series apart by --id-col",
         )  # fmt: skip
     return candidates[0] if candidates else None
+
+
+def _some(names: list[str]) -> str:
+    """List names, at most ten of them."""
+    return ", ".join(names[:10]) + (f" and {len(names) - 10:,} more" if len(names) > 10 else "")
 
 
 def _targets(numbers: list[str], *, wide: bool) -> tuple[str, ...]:

@@ -167,7 +167,10 @@ def _without_duplicates(
         hint = "give --duplicates mean, first or last"
         moment = np.datetime64(int(rows.ticks[at]), "us").astype("M8[s]")
         if columns.id is None and count > len(same) / 4:
-            hint = "name the column that tells the series apart by --id-col, or " + hint
+            hint = (
+                "name the column that tells the series apart by --id-col; where the time of day stands in a column of "
+                f"its own, join it to the date; or {hint}"
+            )
         elif columns.readings != (WITH_OFFSET,) and not columns.integers:
             hint += "; if this is an hour repeated when clocks go back, give --time-zone"
         raise InputFileError(

@@ -76,8 +76,9 @@ def describe_choice(choice: Choice | None, model: SeriesModel) -> list[str]:
     if own is None:
         own = choice.baselines[choice.method]
         lines = [
-            f"the {choice.method} ships: on the held-out rows no ridge beat it (ridge {choice.ridge.mse:.4f}, with "
-            f"carried state {choice.best.mse:.4f}, {choice.method} {own:.4f})"
+            f"the {choice.method} ships: on the held-out rows no ridge beat it by more than the spread (mean squared "
+            f"error in variances: ridge {choice.ridge.mse:.4f}, with carried state {choice.best.mse:.4f}, "
+            f"{choice.method} {own:.4f})"
         ]
         return lines
     listed = ", ".join(f"{name} {error:.4f}" for name, error in sorted(errors.items(), key=lambda item: item[1]))
