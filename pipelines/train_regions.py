@@ -29,15 +29,8 @@ from titans_seq.tasks.gene_calls import ContigScores
 from titans_seq.training.budget import plan_budget
 from titans_seq.training.loop import Fitting, Progress, fit
 from titans_seq.training.regions_baselines import majority, plain_genes, regressions
-from titans_seq.training.regions_evaluate import (
-    ArmScores,
-    class_truth,
-    fit_caller,
-    fit_offsets,
-    gene_table,
-    run_table,
-    score_arm,
-)
+from titans_seq.training.regions_decoder import class_truth, fit_caller, fit_offsets
+from titans_seq.training.regions_evaluate import ArmScores, gene_table, run_table, score_arm
 from titans_seq.training.regions_job import RegionsJob, prepare
 from titans_seq.training.regions_networks import random_weights, small_cnn
 from titans_seq.training.regions_report import build_report, save_model, write_report

@@ -4,8 +4,9 @@ A gene candidate k of an open frame scores
 
     S_k = logit P(its frame holds a gene) + CALLED + log P(start k | a gene there) - max over the frame's starts of that
 
-from a handful of weights (:mod:`titans_seq.genomics.gene_weights`); the stop is given by the frame. A frame whose start
-is in doubt is no less a gene for it: its likeliest start costs nothing. The best set of candidates with bounded overlap,
+from a handful of weights (:mod:`titans_seq.genomics.gene_weights`); the stop is given by the frame. A frame whose
+start is in doubt is no less a gene for it: its likeliest start costs nothing. The best set of candidates with bounded
+overlap,
 
     B_k = S_k + max(0, max over j that ends in front of k, or overlaps it by at most `max_overlap`, of B_j)
 

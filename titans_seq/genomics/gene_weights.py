@@ -9,7 +9,7 @@ Both are fitted by Newton's method with a ridge, in a second or less.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -53,6 +53,19 @@ class GeneWeights:
     gene_near: Vector
     gene_open: Vector
     share: float
+
+    def mean_with(self, other: GeneWeights) -> GeneWeights:
+        """Half of each; `other` may lack columns, which then weigh nothing there. The share stays."""
+        mixed = {}
+        for name in _VECTORS:
+            kind = name.partition("_")[0]
+            names, known = getattr(self, f"{kind}_names"), getattr(other, f"{kind}_names")
+            own, given = getattr(self, name), getattr(other, name)
+            more = np.zeros_like(own)
+            more[[names.index(column) for column in known]] = given[: len(known)]
+            more[len(names) :] = given[len(known) :]
+            mixed[name] = (own + more) / 2
+        return replace(self, **mixed)
 
     def to_json(self) -> dict[str, Any]:
         """As lists, with the names of the columns."""

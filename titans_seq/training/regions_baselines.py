@@ -19,9 +19,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from titans_seq.genomics import N_TOKEN, Stretch, complement
-from titans_seq.genomics.gene_fitting import fit_weights
 from titans_seq.metrics.genes import Interval, class_scores
-from titans_seq.training.regions_evaluate import as_intervals, genes_inside, plain_caller, tokens_of
+from titans_seq.training.regions_decoder import plain_caller, plain_weights, tokens_of
+from titans_seq.training.regions_evaluate import as_intervals
 from titans_seq.training.regions_job import RegionsJob
 
 WINDOW = 60
@@ -146,10 +146,5 @@ def plain_genes(job: RegionsJob) -> list[list[Interval]]:
     """Genes of the held-out stretches by the plain scorer and the decoder, learned on everything not held out."""
     stretches = tuple(dict.fromkeys((*job.parts.train, *job.parts.fit)))
     caller = plain_caller(job, stretches)
-    known = [
-        part
-        for stretch in stretches
-        for part in caller.known(tokens_of(job, stretch), None, genes_inside(job.genes[stretch.contig].whole, stretch))
-    ]
-    caller = replace(caller, weights=fit_weights(known, max_overlap=caller.max_overlap))
+    caller = replace(caller, weights=plain_weights(job, caller, stretches))
     return [as_intervals(caller.genes(tokens_of(job, stretch), None)) for stretch in job.parts.valid]

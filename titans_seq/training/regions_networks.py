@@ -17,7 +17,7 @@ from titans_seq.tasks.base_labels import BaseLabels
 from titans_seq.tasks.build_regions import build_base_labels
 from titans_seq.tasks.label_cnn import LabelCnn
 from titans_seq.training.regions_baselines import SampledBases, sample_bases, score_regression
-from titans_seq.training.regions_evaluate import class_truth
+from titans_seq.training.regions_decoder import class_truth
 from titans_seq.training.regions_job import RegionsJob
 from titans_seq.training.regions_streams import LabelledStreams, with_margins
 

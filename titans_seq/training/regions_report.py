@@ -25,7 +25,8 @@ from titans_seq.training.checkpoint import Progress
 from titans_seq.training.classifier_figures import draw_confusion
 from titans_seq.training.loop import peak_ram_mb
 from titans_seq.training.page import plain_page
-from titans_seq.training.regions_evaluate import ArmScores, Caller, as_intervals, class_truth, scores_of
+from titans_seq.training.regions_decoder import Caller, class_truth
+from titans_seq.training.regions_evaluate import ArmScores, as_intervals, scores_of
 from titans_seq.training.regions_figures import draw_curves, draw_strip
 from titans_seq.training.regions_job import RegionsJob
 from titans_seq.training.report import FORMAT_VERSION
