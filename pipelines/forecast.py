@@ -11,6 +11,7 @@ Cost: closed form, seconds to a minute on a CPU; figures are in LOG.md.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -121,8 +122,10 @@ def settle(job: ForecastJob, watch: Watch) -> tuple[Panel | None, Snapshot, list
     if job.future is not None:
         future = read_future(job.future, table, clock=panel.clock, names=panel.names, covariates=foreseen)
         check_coming(panel, future, horizon=job.settings.horizon, path=job.future)
+    begun = time.monotonic()
     fitted = fit_series(panel, job.settings, watch=watch)
     words = describe_choice(fitted.choice, fitted.model)
+    words.append(f"trained on {panel.rows:,} rows in {time.monotonic() - begun:.1f} s")
     return panel, Snapshot(fitted.model, fitted.state, panel.names), words
 
 
