@@ -21,6 +21,7 @@ CLIP: Final = 4.0
 BEFORE: Final = 45
 """Bases in front of a start whose coding score speaks against it."""
 _CODONS: Final = ("GTG", "TTG")
+_STRETCHES: Final = ("coding", "before", "first")
 
 
 def candidate_columns(
@@ -57,20 +58,24 @@ def candidate_columns(
 
 
 def start_names(scores: StrandScores, *, sites: bool) -> tuple[str, ...]:
-    """Columns that choose among the starts of a frame; a table of start sites stands for its codons."""
-    coding = (f"{what}/{name}" for name in scores.coding for what in ("coding", "before", "first"))
-    return (*(f"start/{name}" for name in scores.start), *coding, *_at_start(sites), "length")
+    """Columns that choose among the starts of a frame; tables of start sites stand for its letters and codons."""
+    coding = (f"{what}/{name}" for name in scores.coding for what in (("coding",) if sites else _STRETCHES))
+    return (*_tracks(scores, sites), *coding, *_at_start(sites), "length")
 
 
 def gene_names(scores: StrandScores, *, sites: bool) -> tuple[str, ...]:
     """Columns that say whether a frame holds a gene."""
     coding = (f"{what}/{name}" for name in scores.coding for what in ("coding", "mean"))
-    return ("one", *coding, *(f"start/{name}" for name in scores.start), "length", *_at_start(sites))
+    return ("one", *coding, *_tracks(scores, sites), "length", *_at_start(sites))
 
 
 def of_start(name: str) -> bool:
     """Whether a column looks at the start itself, so that it says nothing of a gene that begins off the sequence."""
     return name.startswith(("start/", "site/")) or name in _CODONS
+
+
+def _tracks(scores: StrandScores, sites: bool) -> tuple[str, ...]:
+    return tuple(f"start/{name}" for name in scores.start if not (sites and name == "letters"))
 
 
 def _at_start(sites: bool) -> tuple[str, ...]:

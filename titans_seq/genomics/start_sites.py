@@ -1,17 +1,18 @@
 """Which start of an open frame a ribosome takes: log-odds of what stands at it, counted on genes that are known.
 
-For each candidate k of a frame that holds a gene, five things fall into classes c:
+For each candidate k of a frame that holds a gene, six things fall into classes c:
 
     motif      the longest piece (3 to 6 letters) of AAGGAGGTGA in front of k, and its distance: 1 + 4 * 6 classes
     codon      the first letter: ATG, GTG or TTG
+    around     each of the four letters in front of k and of the nine behind its codon, place by place
     upstream   each letter from `FAR` to `NEAR` bases in front of k
     room       bases between the frame's first candidate and k
     near       distance to the gene in front (see `titans_seq.genomics.gene_neighbours`)
 
-    site[c]  = log p(c | the start) - log p(c | another candidate of the same frame),    summed over upstream letters
+    site[c]  = log p(c | the start) - log p(c | another candidate of the same frame),    summed over letters
 
 Tables of a dozen counts need few genes, so a new genome's own calls may replace them: its binding motif, its share of
-TTG, the spacing of its operons. Five weights (`gene_weights`) say how far each is trusted, and stay as they are.
+TTG, the spacing of its operons. Six weights (`gene_weights`) say how far each is trusted, and stay as they are.
 The motif is what the end of the 16S rRNA pairs with (Shine and Dalgarno 1974); classes of motif and distance that are
 counted anew in each genome are the idea of Prodigal (Hyatt et al., BMC Bioinformatics 11:119, 2010).
 """
@@ -34,16 +35,25 @@ Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 Vector = npt.NDArray[np.float64]
 
-COLUMNS: Final = ("site/motif", "site/codon", "site/upstream", "site/room")
+COLUMNS: Final = ("site/motif", "site/codon", "site/around", "site/upstream", "site/room")
 """Of :meth:`StartSites.columns`; ``near`` needs the genes in front and stands apart."""
 FAR, NEAR = 45, 15
+_AROUND: Final = np.array([-4, -3, -2, -1, *range(3, 12)])
+_LETTERS: Final = N_TOKEN + 1
 _PAIRS: Final = encode("AAGGAGGTGA")
 _LONGEST: Final = 6
 _SPACERS: Final = (7, 6, 8, 5, 9, 10, 4, 3, 11, 12, 13, 14, 15)
 """Bases between the motif and the start, the usual ones first."""
 _SPACER_BINS: Final = (5, 6, 8, 10, 12)
 _ROOM: Final = (1, 13, 31, 61, 121, 241)
-_SIZES: Final = {"motif": 25, "codon": 5, "upstream": 5, "room": len(_ROOM) + 1, "near": NEIGHBOURS}
+_SIZES: Final = {
+    "motif": 25,
+    "codon": _LETTERS,
+    "around": _AROUND.size * _LETTERS,
+    "upstream": _LETTERS,
+    "room": len(_ROOM) + 1,
+    "near": NEIGHBOURS,
+}
 
 
 @dataclass(frozen=True)
@@ -52,12 +62,13 @@ class StartSites:
 
     Attributes
     ----------
-    motif, codon, upstream, room, near : float32 [25], [5], [5], [7], [NEIGHBOURS]
+    motif, codon, around, upstream, room, near : float32 [25], [5], [13 * 5], [5], [7], [NEIGHBOURS]
         By class; the fifth letter is N and says nothing.
     """
 
     motif: Floats
     codon: Floats
+    around: Floats
     upstream: Floats
     room: Floats
     near: Floats
@@ -94,8 +105,8 @@ class StartSites:
         tables = {}
         for name, (true, other) in counts.items():
             odds = np.log(true / true.sum()) - np.log(other / other.sum())
-            if name in ("codon", "upstream"):
-                odds[N_TOKEN] = 0.0
+            if name in ("codon", "around", "upstream"):
+                odds[N_TOKEN::_LETTERS] = 0.0
             tables[name] = odds.astype(np.float32)
         return cls(**tables)
 
@@ -135,13 +146,15 @@ def motif_classes(tokens: Tokens, start: Ints) -> Ints:
 
 
 def _classes(tokens: Tokens, frames: OpenFrames) -> dict[str, Ints]:
-    """Classes of every candidate, int64 [K], and those of the letters in front of it, [K, FAR - NEAR]."""
-    padded = np.concatenate([np.full(FAR, N_TOKEN, dtype=np.uint8), tokens])
+    """Classes of every candidate, int64 [K], and those of the letters around it, [K, letters]."""
+    padded = np.concatenate([np.full(FAR, N_TOKEN, dtype=np.uint8), tokens]).astype(np.int64)
+    starts = frames.start[:, None]
     first = np.flatnonzero(np.r_[True, frames.frame[1:] != frames.frame[:-1]]) if len(frames) else frames.frame
     return {
         "motif": motif_classes(tokens, frames.start),
         "codon": tokens[frames.start].astype(np.int64),
-        "upstream": padded[frames.start[:, None] + np.arange(FAR - NEAR)].astype(np.int64),
+        "around": padded[starts + FAR + _AROUND] + _LETTERS * np.arange(_AROUND.size),
+        "upstream": padded[starts + np.arange(FAR - NEAR)],
         "room": np.searchsorted(_ROOM, frames.start - frames.start[first][frames.frame], side="right").astype(np.int64),
     }
 
