@@ -32,7 +32,7 @@ from titans_seq.tasks.series_state import Array, SeriesState
 from titans_seq.timeseries import Clock, Panel
 from titans_seq.timeseries.calendar import calendar_features
 
-SCALE_RATE = 0.01
+SCALE_RATE = 0.015
 """Share by which one realised forecast moves the running scale of the errors."""
 
 STRETCH_RATE = 0.2
