@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -98,13 +98,17 @@ class GeneCaller:
         if self.weights is None:
             raise ValueError("the decoder's weights are not learned yet")
         found: list[Gene] = []
-        for start, end in gap_free(tokens):
-            part = None if scores is None else scores.part(start, end)
-            genes = decode_genes(
-                self.strands(tokens[start:end], part), self.weights, max_overlap=self.max_overlap, shift=self.shift
-            )
+        for start, _, strands in self.pieces(tokens, scores):
+            genes = decode_genes(strands, self.weights, max_overlap=self.max_overlap, shift=self.shift)
             found += [gene._replace(start=gene.start + start, end=gene.end + start) for gene in genes]
         return found
+
+    def pieces(
+        self, tokens: NDArray[np.uint8], scores: ContigScores | None
+    ) -> Iterator[tuple[int, int, tuple[Strand, Strand]]]:
+        """Start, end and candidates of every gap-free part of a contig."""
+        for start, end in gap_free(tokens):
+            yield start, end, self.strands(tokens[start:end], None if scores is None else scores.part(start, end))
 
     def strands(self, tokens: NDArray[np.uint8], scores: ContigScores | None) -> tuple[Strand, Strand]:
         """Candidates of both strands of a gap-free sequence, with their columns."""
@@ -125,8 +129,7 @@ class GeneCaller:
         Frames whose stop is annotated but whose start is none of the candidates are left out.
         """
         found, genes = [], list(annotated)
-        for start, end in gap_free(tokens):
-            strands = self.strands(tokens[start:end], None if scores is None else scores.part(start, end))
+        for start, end, strands in self.pieces(tokens, scores):
             marks = [
                 marked(strand, genes_of_strand(genes, number, start, end)) for number, strand in enumerate(strands)
             ]

@@ -4,8 +4,9 @@
     tables <- counts over the genes that are whole and of log-odds above `CONFIDENT`
     shift  <- the share of open frames that hold a gene, by expectation and maximisation;  genes <- decoder(...);  again
 
-The network and the decoder's weights stay as they were trained. What changes are the counts of hexamers and the
-binding motif: the target's codon usage and start signals, as self-trained gene finders learn theirs.
+The network and the decoder's weights stay as they were trained. What changes are the counts of hexamers, the binding
+motif and the tables of start sites: the target's codon usage and start signals, as self-trained gene finders learn
+theirs.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from titans_seq.genomics.gene_decoder import Gene, frame_odds, gap_free
+from titans_seq.genomics.gene_decoder import Gene, frame_odds
 from titans_seq.genomics.gene_weights import prior_shift
 from titans_seq.tasks.gene_calls import ContigScores, GeneCaller, count_tables, strand_genes
 
@@ -30,7 +31,7 @@ FEWEST = 200
 
 
 def adapt_to_genome(
-    caller: GeneCaller, contigs: Sequence[tuple[NDArray[np.uint8], ContigScores]], *, rounds: int
+    caller: GeneCaller, contigs: Sequence[tuple[NDArray[np.uint8], ContigScores | None]], *, rounds: int
 ) -> GeneCaller:
     """The caller after so many rounds on a genome, bases and scores of whose contigs are given."""
     for _ in range(rounds):
@@ -43,7 +44,7 @@ def adapt_to_genome(
 
 def fit_to_genome(
     caller: GeneCaller,
-    contigs: Sequence[tuple[NDArray[np.uint8], ContigScores]],
+    contigs: Sequence[tuple[NDArray[np.uint8], ContigScores | None]],
     genes: Sequence[Sequence[Gene]],
 ) -> GeneCaller | None:
     """A caller whose tables are counted on a genome's own genes; None where too few are confident.
@@ -51,7 +52,7 @@ def fit_to_genome(
     Parameters
     ----------
     contigs, genes
-        Bases and scores of every contig, and what the caller made of them.
+        Bases and scores (None without a network) of every contig, and what the caller made of them.
     """
     sure = [
         [gene for gene in found if gene.score >= CONFIDENT and not gene.open_left and not gene.open_right]
@@ -76,8 +77,8 @@ def fit_to_genome(
     fitted = replace(caller, codons=codons, sites=sites if caller.sites is not None else None)
     assert caller.weights is not None
     odds = [
-        frame_odds(fitted.strands(tokens[a:b], scores.part(a, b)), caller.weights, max_overlap=caller.max_overlap)
+        frame_odds(strands, caller.weights, max_overlap=caller.max_overlap)
         for tokens, scores in contigs
-        for a, b in gap_free(tokens)
+        for _, _, strands in fitted.pieces(tokens, scores)
     ]
     return replace(fitted, shift=prior_shift(np.concatenate(odds), caller.weights.share))
