@@ -10,6 +10,7 @@ import pytest
 from tests.genomics.made_starts import made_genome
 from titans_seq.genomics import encode
 from titans_seq.genomics.gene_fitting import fit_weights
+from titans_seq.genomics.gene_neighbours import NEIGHBOURS
 from titans_seq.genomics.gene_weights import GeneWeights
 from titans_seq.genomics.labels import LabelScheme
 from titans_seq.genomics.open_frames import genetic_code
@@ -68,10 +69,18 @@ def test_a_genome_of_another_motif_teaches_it(trained: GeneCaller, monkeypatch: 
     tokens, genes = made_genome(160, motif="TAAGGA", spacer=13, decoy="CCAGGA", seed=2)
     adapted = self_training.adapt_to_genome(trained, [(tokens, None)], rounds=2)
     assert adapted.sites is not None
-    assert exact(adapted, tokens, genes) > exact(trained, tokens, genes) + 0.1
-    assert exact(adapted, tokens, genes) >= 0.9
+    assert exact(trained, tokens, genes) < 0.8
+    assert exact(adapted, tokens, genes) >= 0.95
     again = self_training.adapt_to_genome(trained, [(tokens, None)], rounds=2)
     assert again.genes(tokens, None) == adapted.genes(tokens, None)
+
+
+def test_weights_from_before_the_tables_still_load() -> None:
+    starts, genes = ["start/binding", "coding/hexamer", "GTG", "TTG", "length"], ["one", "mean/hexamer"]
+    sizes = {"start": 5, "gene": 2, "start_near": 5 + NEIGHBOURS, "gene_near": 2 + NEIGHBOURS, "gene_open": 2}
+    record = {"start_names": starts, "gene_names": genes, "share": 0.1}
+    weights = GeneWeights.from_json({**record, **{name: [0.5] * size for name, size in sizes.items()}})
+    assert weights.start_near.size == 5 + NEIGHBOURS
 
 
 def test_weights_and_tables_of_another_version_are_refused(trained: GeneCaller) -> None:
