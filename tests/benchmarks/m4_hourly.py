@@ -1,7 +1,7 @@
 """M4 hourly: MASE and coverage on the 414 test parts, one pooled model, beside statsforecast where it is installed.
 
 python tests/benchmarks/m4_hourly.py                # ours and the cheap baselines
-python tests/benchmarks/m4_hourly.py --peers        # AutoETS and AutoTheta too (five minutes of CPU)
+python tests/benchmarks/m4_hourly.py --peers        # AutoETS and AutoTheta too (six minutes of CPU)
 
 With --sample N every N-th series is scored; our model still learns from all 414.
 """
