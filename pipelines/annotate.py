@@ -82,7 +82,7 @@ def prepare(
     table, min_length
         Translation table and shortest gene, where they differ from the model's.
     adapt
-        Rounds in which codon counts and the binding motif are fitted to this genome's own confident genes.
+        Rounds in which codon counts, motif and start sites are counted on this genome's own confident genes.
     read_first
         Let the memory stream the whole genome before anything is annotated.
     chroms, shard
