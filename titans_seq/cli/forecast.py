@@ -32,8 +32,8 @@ from titans_seq.cli.series_options import learning_options, table_options, take_
 def command(ctx: click.Context, data: Path | None, **options: Any) -> None:
     """Forecast every series of DATA, a CSV or Parquet table with a time column and numbers.
 
-    Without --model a closed-form model is trained: seconds for hours and days, a minute or two for readings by the
-    minute, and no longer for more rows than --max-rows.
+    Without --model a closed-form model is trained: seconds for hours and days, two minutes or three for readings by
+    the minute; --max-rows and --max-lookback bound it.
 
     \b
     titans-seq forecast readings.csv --horizon 96 -o forecast.csv --plot forecast.png
