@@ -21,6 +21,7 @@ help:
 DEMO = train-dna examples/data/NC_000932.gb.gz --preset dna-tiny --out runs/demo
 
 demo: $(VENV)/.core
+	rm -rf runs/demo
 	$(BIN)/titans-seq $(DEMO)
 
 # Several test processes of one thread each use the cores better than one process of many threads.

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from titans_seq.ops.native import layers
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``x W' + b`` over the last axis: x (..., in), weight W (out, in), bias b (out,); see `Linear`."""
+    given = (weight,) if bias is None else (weight, bias)
+    if layers.available(x, *given) and not torch.is_autocast_enabled("cpu"):
+        return layers.linear(x, weight, bias)
+    return F.linear(x, weight, bias)
 
 
 class Linear(nn.Linear):
@@ -17,7 +26,4 @@ class Linear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """``input`` (..., in) to (..., out)."""
-        given = (self.weight,) if self.bias is None else (self.weight, self.bias)
-        if layers.available(input, *given) and not torch.is_autocast_enabled("cpu"):
-            return layers.linear(input, self.weight, self.bias)
-        return super().forward(input)
+        return linear(input, self.weight, self.bias)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from titans_seq.ops.linear import Linear
+from titans_seq.ops.linear import Linear, linear
 
 UNKNOWN = 4
 """Token of a base that is not A, C, G or T."""
@@ -97,8 +97,9 @@ class BaseContext(nn.Module):
         start = self.tail_length - (self.window - 1)
         columns = F.one_hot(joined[:, start:], N_TOKENS).to(self.window_map.weight.dtype)
         columns = columns.unfold(1, self.window, 1)  # (B, T, 5, window)
-        x = self.window_map(columns.reshape(*tokens.shape, -1))
-        for k, table, table_map in zip(self.kmers, self.tables, self.table_maps, strict=True):
-            ids = kmer_ids(joined, k)[:, -length:]
-            x = x + table_map(table(ids))
+        views = [columns.reshape(*tokens.shape, -1)]
+        views += [table(kmer_ids(joined, k)[:, -length:]) for k, table in zip(self.kmers, self.tables, strict=True)]
+        # One map of all views, rather than a sum of maps: each of them would write and read d_model numbers a base.
+        maps = [self.window_map, *self.table_maps]
+        x = linear(torch.cat(views, dim=-1), torch.cat([one.weight for one in maps], dim=1))
         return x, joined[:, joined.shape[1] - self.tail_length :]
