@@ -48,7 +48,7 @@ def run(job: TrainSeriesJob, *, watch: Watch = lambda stage, done, total, note: 
     """
     if not first_process():
         return []
-    refuse_existing(job.out)
+    refuse_existing(job.out, resumable=False)
     panel = read_table(job.data, job.table)
     fitted = fit_series(panel, job.config.series, watch=watch)
     newest = stamp_text(int(fitted.state.tick.max()), panel.clock)

@@ -116,7 +116,7 @@ def test_train_series_then_forecast_with_the_run(
     assert call("forecast", data, "--model", run, "--horizon", 13) == 2
     assert "train one for more" in capsys.readouterr().err
     assert call("train-series", data, "--out", run) == 2
-    assert "holds a run" in capsys.readouterr().err
+    assert "holds a run; give another --out" in capsys.readouterr().err
 
 
 def test_backtest_prints_baselines_and_writes_a_table(

@@ -34,10 +34,10 @@ FREE_ON_RESUME = ("run.device", "run.threads", "run.checkpoint_minutes", "run.ch
 """Settings that may differ when a run is resumed: they say where and how often, not what."""
 
 
-def refuse_existing(path: Path) -> None:
+def refuse_existing(path: Path, *, resumable: bool = True) -> None:
     """Say what to do when a new run would land on something that is there."""
     if path.is_dir() and (path / "config.yaml").exists():
-        raise ConfigError(f"{path} holds a run; go on with it by --resume, or give another --out")
+        raise ConfigError(f"{path} holds a run; {'go on with it by --resume, or ' * resumable}give another --out")
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
         raise ConfigError(f"{path} exists and is not an empty folder; give another --out")
 
