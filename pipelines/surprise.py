@@ -58,8 +58,9 @@ class SurpriseJob:
         """Its place among shards that read one contig in turn."""
         sizes = [sum(map(len, group)) for group in self.reading.groups(self.contigs)]
         cut = [number for number, (_, count) in self.shard.portions(sizes).items() if count > 1]
-        named = {**self.reading.key(), "contigs": self.contigs}
-        return Leg(Relay(self.asked, self.shard, named), cut[0]) if cut else None
+        if not cut:
+            return None
+        return Leg(Relay(self.asked, self.shard, {**self.reading.key(), "contigs": self.contigs}), cut[0])
 
     @property
     def groups(self) -> list[tuple[list[Stretch], list[Stretch]]]:

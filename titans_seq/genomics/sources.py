@@ -59,8 +59,7 @@ class Source:
         self.from_stdin = self.path == "-"
         self.size = None if self.from_stdin else check_readable(self.path)
         self._progress = progress
-        # Against a file that changed, not against an attacker: six times as fast as SHA-256, which took longer than
-        # all the rest of reading.
+        # Against a file that changed, not against an attacker: SHA-256 took longer than all the rest of reading.
         self._hash = xxh3_128()
         self._read = 0
 
