@@ -23,14 +23,16 @@ from numpy.typing import NDArray
 from titans_seq.errors import InputFileError, StateMismatchError
 from titans_seq.tasks.series_recipe import Recipe
 from titans_seq.tasks.series_ridge import SeriesModel
+from titans_seq.tasks.series_solve import Portions
 from titans_seq.tasks.series_state import SeriesState
 from titans_seq.tensor_files import load_tensors, read_metadata, save_tensors
 from titans_seq.timeseries import Clock, Names
 
 MODEL_FORMAT: Final = "titans-seq series model"
 STATE_FORMAT: Final = "titans-seq series state"
-VERSION: Final = 2
-"""2: a recipe may name covariates; files of version 1 have none and are read as before."""
+VERSION: Final = 3
+"""2: a recipe may name covariates; files of version 1 have none and are read as before. 3: a state counts portions of
+its refit blocks, not whole ones."""
 _ARRAYS: Final = ("mean", "deviation", "weights", "levels", "quantiles", "gram", "cross")
 
 
@@ -93,12 +95,22 @@ class Snapshot:
                     "made with, or begin a new state"
                 )
         parts = {name.removeprefix("state."): value for name, value in arrays.items() if name.startswith("state.")}
+        if header["version"] < 3:
+            parts["portion"] = np.array([_portion_of(int(parts.pop("block")[0]), every=own.every)])
         return cls(own, SeriesState.from_arrays(tuple(header["state_tracks"]), parts), Names(**header["names"]))
 
 
 def read_newest(path: Path) -> int:
     """Give the stamp of the newest row that a snapshot has read, without reading its arrays."""
     return int(_header(path, STATE_FORMAT)["newest"])
+
+
+def _portion_of(block: int, *, every: int) -> int:
+    """Number the portion at which a state stands whose weights were solved when its block began."""
+    if not every or block < 0:
+        return -1
+    portions = Portions(every)
+    return block * portions.count + min(1, portions.count - 1)
 
 
 def _model_header(model: SeriesModel, names: Names) -> dict[str, Any]:

@@ -7,16 +7,17 @@ At origin o, with z_o the features (`Recipe.windows`), m_o the mean of the lookb
     W = (G + penalty I)^-1 P                forecast = x^T W + m
 
 G and P are the memory: a matrix memory with keys x, values y and the exact minimiser in place of a gradient step, the
-second-order rule of the Mesa layer (von Oswald et al., 2309.05858; MesaNet, 2506.05233). It is solved again whenever
-the clock enters a new block of `SeriesModel.every` rows, so the weights depend on the rows alone and not on how they
-were cut. A residual encoder, where one is trained, reads the same `SeriesState` and adds to `path`; none is here yet.
+second-order rule of the Mesa layer (von Oswald et al., 2309.05858; MesaNet, 2506.05233). It is solved again in every
+block of `SeriesModel.every` rows of the clock, a little with each row (`series_solve`), so the weights depend on the
+rows alone and not on how they were cut. A residual encoder, where one is trained, reads the same `SeriesState` and adds
+to `path`; none is here yet.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -25,8 +26,9 @@ from numpy.typing import NDArray
 
 from titans_seq.errors import ConfigError, RangeError
 from titans_seq.tasks.series_moments import Window
-from titans_seq.tasks.series_recipe import Recipe, centre, solve
+from titans_seq.tasks.series_recipe import Recipe, centre
 from titans_seq.tasks.series_rows import Line, new_rows
+from titans_seq.tasks.series_solve import Portions, SlicedSolve
 from titans_seq.tasks.series_sources import before_first, extend
 from titans_seq.tasks.series_state import Array, SeriesState
 from titans_seq.timeseries import Clock, Panel
@@ -135,18 +137,27 @@ class SeriesModel:
         """Read lines that are known to be new; see `advance`."""
         if not lines:
             return state
-        size = self.every or _BLOCK
         first = min(line.start for line in lines)
         last = max(line.start + len(line.values) for line in lines)
-        for block in range(first // size, (last - 1) // size + 1):
-            if self.every and block > state.block:
-                if state.block >= 0:
-                    self._learn(state)
-                state.block = block
-            self._read(state, lines, block * size, (block + 1) * size, realised)
+        for start, stop in self._pieces(first, last):
+            self._catch_up(state, start)
+            self._read(state, lines, start, stop, realised)
         for line in lines:
             state.tick[line.track] = line.tick
+        self._solve_on(state)
         return state
+
+    def _pieces(self, first: int, last: int) -> Iterator[tuple[int, int]]:
+        """Cut rows where the weights change: behind the first portion of each block."""
+        if not self.every:
+            yield from ((at, min(at + _BLOCK, last)) for at in range(first, last, _BLOCK))
+            return
+        portion = self.every // Portions(self.every).count
+        for block in range(first // self.every, (last - 1) // self.every + 1):
+            start = block * self.every
+            for piece in ((start, start + portion), (start + portion, start + self.every)):
+                if max(first, piece[0]) < min(last, piece[1]):
+                    yield max(first, piece[0]), min(last, piece[1])
 
     def path(self, state: SeriesState, coming: Array | None = None) -> Array:
         """Give the point forecast of every track in its own units, (tracks, horizon); ``coming`` as for `features`."""
@@ -296,18 +307,45 @@ class SeriesModel:
         low, high = (np.array([np.interp(end, self.levels, column) for column in self.quantiles.T]) for end in ends)
         return low, high
 
-    def _learn(self, state: SeriesState) -> None:
-        """Add the origins realised since the last refit to the sums, and solve."""
+    def _catch_up(self, state: SeriesState, row: int) -> None:
+        """Do what is due before ``row`` is read: weights come into force, realised origins enter the sums."""
+        if not self.every:
+            return
+        portions = Portions(self.every)
+        now = portions.at(row)
+        if state.portion < 0:
+            state.portion = now
+        for portion in range(state.portion + 1, now + 1):
+            if portions.solves(portion - 1) and state.gram.any():
+                state.weights = self._solving(state).finish()
+            state.solving = None
+            self._learn(state, portions.first(portion))
+            state.portion = portion
+
+    def _solve_on(self, state: SeriesState) -> None:
+        """Take the steps of the solution that are due by now."""
+        if self.every and Portions(self.every).solves(state.portion) and state.gram.any():
+            self._solving(state).advance(Portions(self.every).share(state.clock_position))
+
+    def _solving(self, state: SeriesState) -> SlicedSolve:
+        """Give the solution under way; one that was not kept (a state from a file, a fork) begins again."""
+        if state.solving is None:
+            state.solving = SlicedSolve(state.gram, state.cross, self.recipe.penalty)
+        return state.solving
+
+    def _learn(self, state: SeriesState, stop: int) -> None:
+        """Add the origins to the sums whose targets lie before clock position ``stop``."""
         horizon, kept = self.recipe.horizon, state.numbers.shape[1]
-        last = state.position - horizon
+        last = np.minimum(state.position, stop - 1) - horizon
         whole = state.position - np.minimum(state.rows, kept) + self.recipe.reach
         first = np.maximum(state.learned, whole)
-        groups: dict[int, list[int]] = {}
+        groups: dict[tuple[int, int], list[int]] = {}
         for track in np.flatnonzero(last >= first):
-            groups.setdefault(int(last[track] - first[track]) + 1, []).append(int(track))
-        for count, members in groups.items():
+            back = int(state.position[track] - first[track])
+            groups.setdefault((back, int(last[track] - first[track]) + 1), []).append(int(track))
+        for (back, count), members in groups.items():
             tracks = np.array(members)
-            origins = kept - horizon - count + np.arange(count)
+            origins = kept - 1 - back + np.arange(count)
             x, mean = self._design(state, tracks, origins)
             steps = origins[:, None] + np.arange(1, horizon + 1)
             y = state.numbers[tracks][:, steps, 0] - mean
@@ -316,8 +354,6 @@ class SeriesModel:
             state.gram += x.T @ x
             state.cross += x.T @ y
         state.learned = np.maximum(state.learned, last + 1)
-        if state.gram.any():
-            state.weights = solve(state.gram, state.cross, self.recipe.penalty)
 
     def _design(self, state: SeriesState, tracks: NDArray[np.int64], origins: NDArray[np.int64]) -> tuple[Array, Array]:
         ticks = _ticks_back(self.clock, state, tracks, state.numbers.shape[1] - 1 - origins)

@@ -9,6 +9,8 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from titans_seq.tasks.series_solve import SlicedSolve
+
 Array = NDArray[np.float64]
 Counts = NDArray[np.int64]
 
@@ -45,8 +47,10 @@ class SeriesState:
         Clock position behind the last origin of each track in those sums, (tracks,).
     weights
         The present solution, (F, horizon).
-    block
-        Number of the refit block that the clock is in.
+    portion
+        Number of the portion of a refit block that the clock is in (`series_solve.Portions`), -1 before the first row.
+    solving
+        The solution under way in this portion, made again from the sums where it is missing; not part of a file.
     """
 
     tracks: tuple[str, ...]
@@ -65,7 +69,8 @@ class SeriesState:
     cross: Array
     learned: Counts
     weights: Array
-    block: int = -1
+    portion: int = -1
+    solving: SlicedSolve | None = None
 
     @property
     def clock_position(self) -> int:
@@ -80,7 +85,7 @@ class SeriesState:
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Name every array."""
         found = {name: getattr(self, name) for name in _ARRAYS}
-        return found | {"block": np.array([self.block])}
+        return found | {"portion": np.array([self.portion])}
 
     def clone(self) -> SeriesState:
         """Fork: a copy that goes its own way."""
@@ -89,8 +94,9 @@ class SeriesState:
     @classmethod
     def from_arrays(cls, tracks: tuple[str, ...], arrays: Mapping[str, NDArray[Any]]) -> Self:
         """Undo `arrays`; the arrays are copied."""
-        own = {name: np.array(arrays[name]) for name in _ARRAYS}
-        return cls(tracks=tracks, **own, block=int(np.asarray(arrays["block"])[0]))
+        own: dict[str, Any] = {name: np.array(arrays[name]) for name in _ARRAYS}
+        return cls(tracks=tracks, **own, portion=int(np.asarray(arrays["portion"])[0]))
 
 
-_ARRAYS: Final = tuple(field.name for field in fields(SeriesState) if field.name not in ("tracks", "block"))
+_NO_ARRAYS: Final = ("tracks", "portion", "solving")
+_ARRAYS: Final = tuple(field.name for field in fields(SeriesState) if field.name not in _NO_ARRAYS)

@@ -21,6 +21,7 @@ from titans_seq.tasks.series_baselines import baseline_weights
 from titans_seq.tasks.series_recipe import Recipe, centre_moments, centred_columns, solve
 from titans_seq.tasks.series_ridge import SeriesModel, track_scales
 from titans_seq.tasks.series_rows import Line
+from titans_seq.tasks.series_solve import Portions
 from titans_seq.tasks.series_sources import before_first
 from titans_seq.tasks.series_state import Array, SeriesState
 from titans_seq.tasks.series_tracks import Track, lay_out, track_moments
@@ -193,7 +194,7 @@ def state_at(model: SeriesModel, panel: Panel, tracks: Sequence[Track], stops: S
         state.position[track.index] = track.start + stop - 1
         state.tick[track.index] = _tick(panel, track, stop - 1)
     if model.every and state.clock_position >= 0:
-        state.block = state.clock_position // model.every
+        state.portion = Portions(model.every).at(state.clock_position)
     return state
 
 
