@@ -5,7 +5,8 @@ does each gene begin and end?
 
 Inputs: genomes with their annotations (FASTA + GFF3, GTF or BED; or GenBank), one pair or several.
 Outputs, in the run folder: ``config.yaml run.json metrics.csv checkpoint/ model.safetensors report.json report.html``
-and pictures. `titans-seq annotate` reads ``model.safetensors``.
+and pictures. `titans-seq annotate` reads ``model.safetensors``. With several `members` (seeds) each has such a folder
+``member-N`` and the report shows mean and spread.
 Launch: ``titans-seq train-regions ecoli.fa.gz ecoli.gff3.gz --classes CDS,tRNA,rRNA --minutes 10``
 Cost: the budget, plus one pass over the held-out part for each arm; figures by machine are in LOG.md.
 """
@@ -14,11 +15,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from titans_seq.config import TrainRegionsConfig
 from titans_seq.errors import StateMismatchError
@@ -32,11 +33,11 @@ from titans_seq.training.regions_baselines import majority, plain_genes, regress
 from titans_seq.training.regions_decoder import class_truth, fit_caller, fit_offsets
 from titans_seq.training.regions_evaluate import ArmScores, gene_table, run_table, score_arm
 from titans_seq.training.regions_job import RegionsJob, prepare
+from titans_seq.training.regions_members import each_member, whole_run, write_members
 from titans_seq.training.regions_networks import random_weights, small_cnn
 from titans_seq.training.regions_report import build_report, save_model, write_report
-from titans_seq.training.regions_streams import LabelledStreams
+from titans_seq.training.regions_streams import LabelledStreams, labelled_streams
 from titans_seq.training.report import read_report, report_text
-from titans_seq.training.run_folder import begin_run, removed_if_barren
 from titans_seq.training.runtime import Runtime, choose_runtime
 
 __all__ = ["prepare", "report_text", "run"]
@@ -47,20 +48,30 @@ Watch = Callable[[str, float, float, str], None]
 
 
 def run(job: RegionsJob, *, watch: Watch = lambda stage, done, total, note: None) -> dict[str, Any]:
-    """Train, fit the decoder, score and write; gives what ``report.json`` holds, nothing in a process but the first."""
+    """Train a model for each seed, score and write; gives ``report.json``, nothing in a process but the first."""
     if job.resume and (job.out / "report.json").exists():
         _log.info("%s is finished", job.out)
         return read_report(job.out)
     runtime = choose_runtime(job.config.run)
+    writes = runtime.ranks.writes
+    with whole_run(job, writes=writes):
+        if job.config.members == 1:
+            return run_seed(job, runtime=runtime, watch=watch)
+        reports = [run_seed(member, runtime=runtime, watch=watch) for member in each_member(job, writes=writes)]
+        return write_members(job, reports) if writes else {}
+
+
+def run_seed(job: RegionsJob, *, runtime: Runtime, watch: Watch) -> dict[str, Any]:
+    """One seed: train, fit the decoder, score and write; what is there already is read."""
+    if job.resume and (job.out / "report.json").exists():
+        return read_report(job.out)
+    torch.manual_seed(job.config.run.seed)
     task = build_base_labels(job.config)
     streams = labelled_streams(job)
     task.expect(streams.shares.tolist(), shown=streams.shown.tolist())
     if job.start is not None:
         begin_with(task, job.start, job.config)
-    if not job.resume and runtime.ranks.writes:
-        begin_run(job.out, job.config, job.inputs)
-    with nullcontext() if job.resume or not runtime.ranks.writes else removed_if_barren(job.out):
-        progress = train(job, task, streams, runtime=runtime, watch=watch)
+    progress = train(job, task, streams, runtime=runtime, watch=watch)
     if not runtime.ranks.writes:
         return {}
     task.eval()
@@ -79,24 +90,6 @@ def run(job: RegionsJob, *, watch: Watch = lambda stage, done, total, note: None
     write_report(job, report, task=task, arms=arms, scores=first, caller=caller)
     _log.info("report: %s", job.out / "report.html")
     return report
-
-
-def labelled_streams(job: RegionsJob) -> LabelledStreams:
-    """The training part as streams of blocks, with windows around what is rare."""
-    settings = job.config.blocks
-    return LabelledStreams(
-        job.genome,
-        job.parts.train,
-        job.tracks,
-        rows=settings.rows,
-        length=settings.length,
-        margin=settings.margin,
-        gap_reset=settings.gap_reset,
-        seed=job.config.run.seed,
-        classes=job.scheme.class_of_state,
-        rare=settings.rare,
-        unit=job.config.letters.patch * job.config.model.border,
-    )
 
 
 def train(job: RegionsJob, task: BaseLabels, streams: LabelledStreams, *, runtime: Runtime, watch: Watch) -> Progress:

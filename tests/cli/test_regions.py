@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -145,6 +146,50 @@ def test_genes_with_introns_from_training_to_gff3(ask: Ask, tmp_path: Path) -> N
         "train-regions", genome, annotation, "--classes", "CDS", "--decode", "spliced", "--out", tmp_path / "no"
     )
     assert (wrong.code, "decode=spliced needs the classes CDS and intron" in wrong.err) == (2, True)
+
+
+def test_seeds_in_one_run_are_those_of_single_runs(ask: Ask, made: tuple[Path, Path], tmp_path: Path) -> None:
+    run, alone = tmp_path / "run", tmp_path / "alone"
+    words = ["--preset", "regions-tiny", "--classes", "CDS,tRNA", "--steps", "2", *SET]
+    words += ["--set", 'evaluation.arms=["carried", "reset"]', "--set", "evaluation.cnn_steps=0"]
+    words += ["--set", "evaluation.baseline_windows=0"]
+    done = ask("train-regions", *made, *words, "--members", "2", "--out", run)
+    assert done.code == 0, done.err
+    report = json.loads((run / "report.json").read_text())
+    seeds = [json.loads((run / f"member-{n}" / "report.json").read_text()) for n in range(2)]
+    assert [seed["seed"] for seed in report["members"]] == [0, 1]
+    for arm in ("carried", "reset"):
+        scores = [seed["evaluation"]["arms"][arm] for seed in seeds]
+        for table, row in (
+            ("bases", [f["classes"][0]["f1"] for f in scores]),
+            ("genes", [f["genes"]["exact"] for f in scores]),
+        ):
+            shown = dict(report["tables"][table])[f"titans_lmm, {arm}"]
+            assert f"{np.mean(row):.3f} +- {np.std(row, ddof=1):.3f}" in shown
+    assert "seed 1" in (run / "report.html").read_text()
+    assert (run / "model.safetensors").read_bytes() == (run / "member-0" / "model.safetensors").read_bytes()
+    assert ask("annotate", made[0], "--model", run, "-o", tmp_path / "genes.gff3").code == 0
+
+    assert ask("train-regions", *made, *words, "--seed", "1", "--out", alone).code == 0
+    one = json.loads((alone / "report.json").read_text())
+    assert _untimed(one["evaluation"]) == _untimed(seeds[1]["evaluation"])
+
+    # Killed while the second one was begun: the first is read, the second trained.
+    (run / "report.json").unlink()
+    (run / "member-1" / "config.yaml").unlink()
+    kept = (run / "member-0" / "report.json").stat().st_mtime_ns
+    again = ask("train-regions", "--resume", "--out", run)
+    assert again.code == 0, again.err
+    assert (run / "member-0" / "report.json").stat().st_mtime_ns == kept
+    more = json.loads((run / "report.json").read_text())
+    assert more["tables"] == report["tables"]
+
+
+def _untimed(evaluation: dict[str, Any]) -> dict[str, Any]:
+    arms = {
+        name: {key: value for key, value in arm.items() if key != "seconds"} for name, arm in evaluation["arms"].items()
+    }
+    return evaluation | {"arms": arms}
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ import click
 @click.option("--steps", type=int, help="Train for this many optimiser steps.")
 @click.option("--epochs", type=float, help="Train for this many passes over the training part.")
 @click.option("--minutes", type=float, help="Train for this long; evaluation comes on top.")
+@click.option("--members", type=int, help="Models trained from consecutive seeds; the tables are mean and spread.")
 @click.option("--device", help="auto, cpu, mps, cuda, cuda:1 ...")
 @click.option("--seed", type=int, help="Seed of the weights and of the order of the streams.")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Set any key of the preset.")
@@ -88,6 +89,7 @@ def _flags_as_overrides(options: dict[str, Any]) -> list[str]:
         ("margin", "split.margin"),
         ("table", "labels.translation_table"),
         ("decode", "labels.decode"),
+        ("members", "members"),
         ("device", "run.device"),
         ("seed", "run.seed"),
     ):

@@ -180,6 +180,11 @@ class TrainRegionsConfig(Section):
     """Configuration of the `train_regions` pipeline; a preset is this in YAML.
 
     The `budget` has no default: a preset or a flag says when training ends.
+
+    Attributes
+    ----------
+    members
+        Models trained from consecutive seeds, each in a folder of its own; tables are means with their spread.
     """
 
     pipeline: Literal["train_regions"]
@@ -193,6 +198,7 @@ class TrainRegionsConfig(Section):
     budget: BudgetSection
     evaluation: RegionsEvaluationSection = RegionsEvaluationSection()
     run: RunSection = RunSection()
+    members: Positive = 1
 
     @model_validator(mode="after")
     def _blocks_meet_borders(self) -> "TrainRegionsConfig":

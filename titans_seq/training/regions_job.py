@@ -126,13 +126,17 @@ def prepare(
             config = parse_config(TrainRegionsConfig, preset_text(preset), source=preset, overrides=overrides)
         check_same(before, config, path=out)
         pairs = _pairs(files) if files else [tuple(pair) for pair in inputs["files"]]
-        return _open(config, pairs, inputs=inputs, out=out, resume=True, start=None, watch=watch)
+        start = Path(inputs["from"]) if inputs.get("from") else None
+        return _open(config, pairs, inputs=inputs, out=out, resume=True, start=start, watch=watch)
     preset = preset or DEFAULT_PRESET
     config = parse_config(TrainRegionsConfig, preset_text(preset), source=preset, overrides=overrides)
     pairs = _pairs(files)
     out = out or Path("runs") / f"{Path(pairs[0][0]).name.split('.')[0]}-{Path(preset).stem}"
     refuse_existing(out)
-    inputs = {"files": [[str(Path(name).absolute()) for name in pair] for pair in pairs]}
+    inputs = {
+        "files": [[str(Path(name).absolute()) for name in pair] for pair in pairs],
+        "from": None if start is None else str(start.absolute()),
+    }
     return _open(config, pairs, inputs=inputs, out=out, resume=False, start=start, watch=watch)
 
 

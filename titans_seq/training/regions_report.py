@@ -1,11 +1,10 @@
-"""Put together what a labelling run found: two tables, pictures, remarks, and the model's file."""
+"""Put together what a labelling run found: tables, pictures, remarks, and the model's file."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +28,9 @@ from titans_seq.training.regions_decoder import Caller, class_truth
 from titans_seq.training.regions_evaluate import ArmScores, as_intervals, scores_of
 from titans_seq.training.regions_figures import draw_curves, draw_strip
 from titans_seq.training.regions_job import RegionsJob
+from titans_seq.training.regions_tables import as_html, remarks_of, tables_of, text_lines, together
 from titans_seq.training.report import FORMAT_VERSION
 from titans_seq.training.runtime import Runtime
-
-Row = tuple[str, list[str]]
-NOTES = {
-    "carried": "memory carried up to and along the held-out part",
-    "reset": "memory reset in every block",
-    "off": "reads of the memory are zero",
-}
 
 
 def save_model(job: RegionsJob, task: BaseLabels, caller: Caller | None, offsets: Mapping[str, float]) -> Path:
@@ -84,7 +77,6 @@ def build_report(
     plain
         Genes of the plain scorer: `GeneScores` and the agreement of bases.
     """
-    labels = {f"{job.config.model.memory}, {name}": scores for name, scores in arms.items()}
     report: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         "kind": "train_regions",
@@ -110,82 +102,30 @@ def build_report(
             "min_gene": job.config.evaluation.min_gene,
         },
     }
-    bases = class_table({**baselines, **{name: scores.classes for name, scores in labels.items()}})
-    genes = exon_rows(labels) if job.decode == "spliced" else gene_rows(labels, report["evaluation"]["plain"])
-    runs = run_rows(labels)
-    remarks = _remarks(job, arms, baselines)
-    report["remarks"] = remarks
-    parts = report["parts"]
+    return with_tables(report, [report["evaluation"]], memory=job.config.model.memory_label)
+
+
+def with_tables(report: dict[str, Any], evaluations: Sequence[dict[str, Any]], *, memory: str) -> dict[str, Any]:
+    """Add ``tables``, ``remarks`` and ``text`` to a report, over the evaluations of all its seeds."""
+    numbers = [tables_of(evaluation, memory=memory) for evaluation in evaluations]
+    tables = {name: together([seed[name] for seed in numbers]) for name in numbers[0]}
+    remarks = remarks_of(evaluations)
+    parts, training = report["parts"], report["training"]
+    report["remarks"], report["tables"] = remarks, tables
     report["text"] = [
-        f"{', '.join(Path(pair[0]).name for pair in job.inputs['files'])}: {parts['train']['bases']:,} bases to train, "
-        f"{parts['fit']['bases']:,} for the decoder, {parts['valid']['bases']:,} held out",
-        f"{report['model']['parameters']:,} parameters; {progress.step:,} steps, {progress.seconds / 60:.1f} min on "
-        f"{runtime.describe()['device']}",
+        f"{file_names(report)}: {parts['train']['bases']:,} bases to train, {parts['fit']['bases']:,} for the decoder, "
+        f"{parts['valid']['bases']:,} held out",
+        f"{report['model']['parameters']:,} parameters; {training['steps']:,} steps, "
+        f"{training['seconds'] / 60:.1f} min on {report['runtime']['device']}",
         "",
-        *_lines(bases),
+        *text_lines(tables["bases"]),
         "",
-        *(_lines(genes) if len(genes) > 1 else []),
+        *(text_lines(tables["genes"]) if len(tables["genes"]) > 1 else []),
         "",
-        *([*_lines(runs), ""] if len(runs) > 1 else []),
+        *([*text_lines(tables["runs"]), ""] if len(tables["runs"]) > 1 else []),
         *remarks,
     ]
-    report["tables"] = {"bases": bases, "genes": genes, "runs": runs}
     return report
-
-
-def class_table(rows: Mapping[str, Sequence[dict[str, Any]]]) -> list[Row]:
-    """Header and rows: the mean of F1 over classes, and precision, recall, F1 and MCC of every class."""
-    kinds = [row["class"] for row in next(iter(rows.values()))]
-    head = [f"{kind} {what}" for kind in kinds for what in ("prec", "rec", "F1", "MCC")]
-    table: list[Row] = [("bases of each class, both strands", ["macro F1", *head])]
-    for name, scores in rows.items():
-        cells = [macro_f1(scores), *(row[what] for row in scores for what in ("precision", "recall", "f1", "mcc"))]
-        table.append((name, [_number(value) for value in cells]))
-    return table
-
-
-def macro_f1(rows: Sequence[dict[str, Any]]) -> float:
-    """The mean of F1 over classes other than "none", 0 for one that is not found."""
-    return float(np.mean([row["f1"] or 0.0 for row in rows[:-1]]))
-
-
-def gene_rows(arms: Mapping[str, ArmScores], plain: Mapping[str, Any] | None) -> list[Row]:
-    """Header and rows: right stop, precision, exact, agreement of bases."""
-    table: list[Row] = [("genes", ["annotated", "predicted", "stop", "precision", "exact", "coding MCC"])]
-    found = [("codon counts, no network", plain)] if plain else []
-    found += [(name, scores.to_json()) for name, scores in arms.items() if scores.genes is not None]
-    for name, scores in found:
-        genes, coding = scores["genes"], scores["coding"]
-        shares = [_number(genes[key]) for key in ("stops", "precision", "exact")]
-        table.append((name, [str(genes["annotated"]), str(genes["predicted"]), *shares, _number(coding.get("mcc"))]))
-    return table
-
-
-def run_rows(arms: Mapping[str, ArmScores]) -> list[Row]:
-    """Header and rows: the features that `annotate` writes as runs of bases, and how their bases agree."""
-    kinds = list(next(iter(arms.values())).runs)
-    head = [f"{kind} {what}" for kind in kinds for what in ("runs", "prec", "rec", "F1")]
-    table: list[Row] = [("runs of bases", head)]
-    for name, scores in arms.items() if kinds else ():
-        cells = []
-        for kind in kinds:
-            found = scores.runs[kind]
-            cells += [str(found["runs"]), *(_number(found[key]) for key in ("precision", "recall", "f1"))]
-        table.append((name, cells))
-    return table
-
-
-def exon_rows(arms: Mapping[str, ArmScores]) -> list[Row]:
-    """Header and rows: coding parts with both ends right, and genes with all of them."""
-    table: list[Row] = [
-        ("genes with introns", ["parts", "predicted", "recall", "precision", "F1", "genes", "predicted", "exact"])
-    ]
-    for name, scores in arms.items():
-        if found := scores.exons:
-            parts = [_number(found[key]) for key in ("recall", "precision", "f1")]
-            genes = [str(found["genes"]), str(found["genes_predicted"]), _number(found["genes_exact"])]
-            table.append((name, [str(found["annotated"]), str(found["predicted"]), *parts, *genes]))
-    return table
 
 
 def write_report(
@@ -203,9 +143,13 @@ def write_report(
     pictures["Classes"] = draw_confusion(job.out / "confusion.png", next(iter(arms.values())).pairs, classes=names)
     pictures["Precision and recall"] = draw_curves(job.out / "precision_recall.png", _curves(job, scores))
     report["pictures"] = [path.name for path in pictures.values()]
-    tables = "".join(_html(table) for table in report["tables"].values() if len(table) > 1)
+    write_pages(job, report, tables=html_tables(report), pictures=pictures)
+
+
+def write_pages(job: RegionsJob, report: dict[str, Any], *, tables: str, pictures: Mapping[str, Path]) -> None:
+    """Write ``report.html`` and, last, ``report.json``."""
     page = plain_page(
-        title=f"train-regions: {', '.join(Path(pair[0]).name for pair in job.inputs['files'])}",
+        title=f"train-regions: {file_names(report)}",
         subtitle=report["text"][0],
         remarks=report["remarks"],
         heading="The held-out part",
@@ -218,6 +162,16 @@ def write_report(
     )
     write_text(job.out / "report.html", page)
     write_json(job.out / "report.json", report)
+
+
+def html_tables(report: Mapping[str, Any]) -> str:
+    """The tables of a report that have rows."""
+    return "".join(as_html(table) for table in report["tables"].values() if len(table) > 1)
+
+
+def file_names(report: Mapping[str, Any]) -> str:
+    """The genomes of a run."""
+    return ", ".join(Path(pair[0]).name for pair in report["files"])
 
 
 def _curves(job: RegionsJob, scores: Sequence[ContigScores]) -> dict[str, PrecisionRecall]:
@@ -279,44 +233,3 @@ def _surprise(job: RegionsJob, task: BaseLabels, tokens: Any, length: int) -> An
     if not layers:
         return np.empty(0, dtype=np.float32)
     return np.mean(layers, axis=0)[: tokens.size // task.patch].astype(np.float32)
-
-
-def _remarks(
-    job: RegionsJob, arms: Mapping[str, ArmScores], baselines: Mapping[str, Sequence[dict[str, Any]]]
-) -> list[str]:
-    own = macro_f1(next(iter(arms.values())).classes)
-    remarks = []
-    for name, words in (("reset", "a memory reset in every block"), ("off", "the same weights with the memory off")):
-        if name in arms and "carried" in arms:
-            gain = macro_f1(arms["carried"].classes) - macro_f1(arms[name].classes)
-            verb = "makes no difference" if abs(gain) < 5e-4 else ("helps" if gain > 0 else "harms")
-            remarks.append(f"The carried memory {verb} against {words}: macro F1 {gain:+.4f}.")
-    best = max(baselines, key=lambda name: macro_f1(baselines[name]), default=None)
-    if best is not None:
-        remarks.append(
-            f"Macro F1 {own:.4f}; the best cheap labeller of bases ({best}) reaches {macro_f1(baselines[best]):.4f}."
-        )
-    return remarks
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
-
-
-def _lines(table: Sequence[Row]) -> list[str]:
-    rows = [[name, *cells] for name, cells in table]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = [
-        "  ".join([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))])
-        for row in rows
-    ]
-    return [lines[0].rstrip(), "-" * len(lines[0]), *(line.rstrip() for line in lines[1:])]
-
-
-def _html(table: Sequence[Row]) -> str:
-    head = "".join(f"<th>{escape(cell)}</th>" for cell in (table[0][0], *table[0][1]))
-    body = "".join(
-        "<tr><td>" + escape(name) + "</td>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
-        for name, cells in table[1:]
-    )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from titans_seq.genomics import N_TOKEN, BaseStreams, Genome, Stretch
 from titans_seq.genomics.labels import IGNORED, LabelTracks
+from titans_seq.training.regions_job import RegionsJob
 
 RARE = 0.01
 """Share of the labels below which a class is shown more often than it is."""
@@ -197,6 +198,24 @@ class LabelledStreams:
         labels[:, : end - start] = np.where(counts, self._tracks[name].states[:, start:end], IGNORED)
         sites[:, : end - start] = np.where(counts, self._tracks[name].sites[:, start:end], IGNORED)
         return tokens, labels, sites
+
+
+def labelled_streams(job: RegionsJob) -> LabelledStreams:
+    """The training part of a job as streams of blocks, with windows around what is rare."""
+    settings = job.config.blocks
+    return LabelledStreams(
+        job.genome,
+        job.parts.train,
+        job.tracks,
+        rows=settings.rows,
+        length=settings.length,
+        margin=settings.margin,
+        gap_reset=settings.gap_reset,
+        seed=job.config.run.seed,
+        classes=job.scheme.class_of_state,
+        rare=settings.rare,
+        unit=job.config.letters.patch * job.config.model.border,
+    )
 
 
 def with_margins(genome: Genome, stretch: Stretch, start: int, *, length: int, margin: int) -> NDArray[np.uint8]:
