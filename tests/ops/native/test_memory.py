@@ -68,6 +68,38 @@ def test_odd_lengths(tokens: int) -> None:
     assert_same(outcome(native, x, rule, 16), outcome(recurrent, x, rule, 16), 1e-10)
 
 
+@pytest.mark.parametrize("eta", [0.0, 1e-3, 0.3, 0.6])
+@pytest.mark.parametrize("structure", ["mlp2", "matrix-5x3"])
+def test_momentum_that_dies_out_inside_a_chunk(structure: str, eta: float) -> None:
+    """Products with what is lost in rounding are saved, forward and backward; tokens that forget nearly all among it."""
+    rule = rule_of(structure, "l2", "l2", "momentum")
+    x = inputs_for(rule, 150, position=5, chunk=64, masked=True, rate=4e-3, forget=1e-2, batch=1)
+    with torch.no_grad():
+        assert x.gates.momentum is not None
+        assert x.gates.forget is not None
+        x.gates.momentum.mul_(eta / x.gates.momentum.max())
+        x.gates.forget[..., 40], x.gates.forget[..., 110] = 1 - 1e-9, 1.0
+        x.gates.learning_rate[..., 20:25] = 0
+        x.gates.learning_rate[..., 60:64] *= 20
+    wanted = outcome(recurrent, x, rule, 64)
+    assert_same(outcome(native, x, rule, 64), wanted, 1e-10)
+    found = outcome(native, convert(x, torch.Tensor.float), rule, 64)
+    assert_same({name: t.double() for name, t in found.items()}, wanted, 1e-4)
+
+
+def test_rounding_hangs_on_no_later_gate() -> None:
+    rule = rule_of("mlp2", "l2", "l2", "momentum")
+    x = inputs_for(rule, 64, chunk=64, rate=4e-3, forget=1e-2, batch=1)
+    x = convert(x, torch.Tensor.float)
+    with torch.no_grad():
+        assert x.gates.momentum is not None
+        assert x.gates.forget is not None
+        x.gates.momentum.fill_(0.05)
+        before = outcome(native, x, rule, 64, grads=False)["reads"]
+        x.gates.forget[..., 50:], x.gates.momentum[..., 50:] = 0.9999999, 0.99
+    assert outcome(native, x, rule, 64, grads=False)["reads"][:, :, :50].equal(before[:, :, :50])
+
+
 @pytest.mark.parametrize("structure", ["mlp2", "matrix-5x3"])
 @given(data=some.data())
 @settings(max_examples=12)

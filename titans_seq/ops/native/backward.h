@@ -1,25 +1,53 @@
 /* One row, last chunk first. X and Y are the adjoints of A and S behind the chunk; what a chunk sends back to the
  * state at its start is added to them once they were used. */
 
+/* What the tokens that read A + ratio S send to A and S: X1 = sum beta h z_bar^T, ratio X1. Before them all of f is
+ * passed on by f at the first of them, whose adjoint is <S, X1> / beta; it is then no longer beta's, which got both. */
+static void NAMED(joined_back)(work_t *s, long n, long j, const REAL *S) {
+    gates_t *g = &s->gates;
+    const long joined = g->joined, rest = n - joined, ld = s->ld[j], ldz = s->ld[j + 1];
+    REAL *X = s->X[j], *Y = s->Y[j], *sums = s->flipped;
+    vec SX = SPLAT(0);
+    NAMED(pack)(rest, s->w[j + 1], s->zq_bar[j] + joined * ldz, ldz, s->packed);
+    NAMED(weigh)(rest, ld, s->h[j] + joined * ld, g->beta + 1 + joined, s->scaled);
+    NAMED(outer)(s, rest, j, s->scaled, s->packed, sums, SET);
+    for (long i = 0; i < s->panel[j]; i += VL) {
+        const vec x = LOAD(sums + i);
+        SX += x * LOAD(S + i);
+        STORE(X + i, LOAD(X + i) + x);
+        STORE(Y + i, LOAD(Y + i) + g->ratio * x);
+    }
+    const REAL f_bar = NAMED(total)(SX) / g->beta[joined + 1];
+    g->f_bar[joined] += f_bar;
+    g->beta_bar[joined] -= g->ratio * f_bar;
+}
+
 /* Through `read` at layer j: h_bar, the adjoints of beta, f and G, what the keys' inputs and errors take of it, and what
  * the state at the chunk's start does. */
 static void NAMED(read_back_layer)(work_t *s, long n, long j, const REAL *flipped_A, REAL *const *S, REAL *h_bar) {
     gates_t *g = &s->gates;
     const long ld = s->ld[j], in = s->w[j], out = s->w[j + 1], ldC = s->ldC;
+    const long ldz = s->ld[j + 1], joined = g->joined, rest = n - joined;
     const REAL *h = s->h[j], *zq_bar = s->zq_bar[j];
-    NAMED(back)(s, n, j, zq_bar, flipped_A, s->scaled, SET);
-    for (long t = 0; t < n; t++) g->beta_bar[t] += NAMED(dot)(ld, s->scaled + t * ld, h + t * ld);
-    NAMED(weigh)(n, ld, s->scaled, g->beta + 1, h_bar);
+    NAMED(back)(s, joined, j, zq_bar, flipped_A, s->scaled, SET);
+    for (long t = 0; t < joined; t++) g->beta_bar[t] += NAMED(dot)(ld, s->scaled + t * ld, h + t * ld);
+    NAMED(weigh)(joined, ld, s->scaled, g->beta + 1, h_bar);
     if (s->parts == 2) {
         NAMED(flip)(in, out, S[j], s->flipped);
-        NAMED(back)(s, n, j, zq_bar, s->flipped, s->scaled, SET);
-        for (long t = 0; t < n; t++) {
+        NAMED(back)(s, joined, j, zq_bar, s->flipped, s->scaled, SET);
+        for (long t = 0; t < joined; t++) {
             g->f_bar[t] += NAMED(dot)(ld, s->scaled + t * ld, h + t * ld);
             NAMED(axpy)(ld, g->f[t + 1], s->scaled + t * ld, h_bar + t * ld);
         }
     }
+    if (rest) { /* through beta (A + ratio S) h; what of it is f's, `joined_back` says */
+        NAMED(join)(s, ld * out, flipped_A, s->flipped, s->flipped);
+        NAMED(back)(s, rest, j, zq_bar + joined * ldz, s->flipped, s->scaled, SET);
+        for (long t = 0; t < rest; t++) g->beta_bar[joined + t] += NAMED(dot)(ld, s->scaled + t * ld, h + (joined + t) * ld);
+        NAMED(weigh)(rest, ld, s->scaled, g->beta + 1 + joined, h_bar + joined * ld);
+    }
     NAMED(scores)(s, n, in, ld, h, s->a[j], s->P);
-    NAMED(scores)(s, n, out, s->ld[j + 1], zq_bar, s->d[j], s->Q);
+    NAMED(scores)(s, n, out, ldz, zq_bar, s->d[j], s->Q);
     for (long t = 0; t < n; t++)
         for (long i = 0; i <= t; i++) g->G_bar[t * ldC + i] -= s->P[t * ldC + i] * s->Q[t * ldC + i];
     NAMED(times_gates)(s, n, s->P, s->P);
@@ -28,13 +56,17 @@ static void NAMED(read_back_layer)(work_t *s, long n, long j, const REAL *flippe
     NAMED(gemm)(n, in, n, s->Q, ldC, 1, s->packed, h_bar, ld, NR, SUBTRACT, LEFT_LOWER);
     NAMED(pack)(n, in, h, ld, s->packed);
     NAMED(gemm)(n, in, n, s->Q, 1, ldC, s->packed, s->a_bar[j], ld, NR, SUBTRACT, LEFT_UPPER);
-    NAMED(pack)(n, out, zq_bar, s->ld[j + 1], s->packed);
-    NAMED(gemm)(n, out, n, s->P, 1, ldC, s->packed, s->d_bar[j], s->ld[j + 1], NR, SUBTRACT, LEFT_UPPER);
-    NAMED(weigh)(n, ld, h, g->beta + 1, s->scaled);
-    NAMED(outer)(s, n, j, s->scaled, s->packed, s->X[j], ADD);
+    NAMED(pack)(n, out, zq_bar, ldz, s->packed);
+    NAMED(gemm)(n, out, n, s->P, 1, ldC, s->packed, s->d_bar[j], ldz, NR, SUBTRACT, LEFT_UPPER);
+    if (rest) {
+        NAMED(joined_back)(s, n, j, S[j]);
+        NAMED(pack)(joined, out, zq_bar, ldz, s->packed);
+    }
+    NAMED(weigh)(joined, ld, h, g->beta + 1, s->scaled);
+    NAMED(outer)(s, joined, j, s->scaled, s->packed, s->X[j], ADD);
     if (s->parts == 1) return;
-    NAMED(weigh)(n, ld, h, g->f + 1, s->scaled);
-    NAMED(outer)(s, n, j, s->scaled, s->packed, s->Y[j], ADD);
+    NAMED(weigh)(joined, ld, h, g->f + 1, s->scaled);
+    NAMED(outer)(s, joined, j, s->scaled, s->packed, s->Y[j], ADD);
 }
 
 /* Through all reads: y_bar -> the queries' adjoint, in `other`. */
@@ -64,16 +96,17 @@ static void NAMED(sums_back)(work_t *s, long n, long j, const REAL *const *share
     const long ld = s->ld[j + 1];
     REAL *const bars[2] = {s->X[j], s->Y[j]};
     for (long r = 0; r < s->parts; r++) {
-        NAMED(through)(s, n, j, s->a[j], bars[r], s->scaled, SET);
+        const long first = r ? s->gates.felt : 0; /* tokens before it have no share in S */
+        NAMED(through)(s, n - first, j, s->a[j] + first * s->ld[j], bars[r], s->scaled + first * ld, SET);
         if (r == 0) memset(s->d_bar[j], 0, n * ld * sizeof(REAL));
-        for (long t = 0; t < n; t++) {
+        for (long t = first; t < n; t++) {
             share_bar[r][t] -= NAMED(dot)(ld, s->scaled + t * ld, s->d[j] + t * ld);
             NAMED(axpy)(ld, -share[r][t], s->scaled + t * ld, s->d_bar[j] + t * ld);
         }
         NAMED(flip)(s->w[j], s->w[j + 1], bars[r], s->flipped);
-        NAMED(weigh)(n, ld, s->d[j], share[r], s->scaled);
+        NAMED(weigh)(n - first, ld, s->d[j] + first * ld, share[r] + first, s->scaled);
         if (r == 0) memset(s->a_bar[j], 0, n * s->ld[j] * sizeof(REAL));
-        NAMED(back)(s, n, j, s->scaled, s->flipped, s->a_bar[j], SUBTRACT);
+        NAMED(back)(s, n - first, j, s->scaled, s->flipped, s->a_bar[j] + first * s->ld[j], SUBTRACT);
     }
 }
 

@@ -41,15 +41,25 @@ static void NAMED(times_gates)(const work_t *s, long n, const REAL *P, REAL *out
     }
 }
 
+/* out = x + ratio y, panels of layer j. */
+static void NAMED(join)(const work_t *s, long count, const REAL *x, const REAL *y, REAL *out) {
+    for (long i = 0; i < count; i += VL) STORE(out + i, LOAD(x + i) + s->gates.ratio * LOAD(y + i));
+}
+
 /* The queries' outputs zq = beta A h + f S h - (h a^T o G) d, layer by layer. */
 static void NAMED(read)(work_t *s, long n, REAL *const *zq) {
     const struct chunk_call *c = s->c;
+    const long joined = s->gates.joined;
     for (long j = 0; j < s->L; j++) {
         NAMED(weigh)(n, s->ld[j], s->h[j], s->gates.beta + 1, s->scaled);
-        NAMED(through)(s, n, j, s->scaled, s->A[j], zq[j], SET);
+        NAMED(through)(s, joined, j, s->scaled, s->A[j], zq[j], SET);
+        if (joined < n) {
+            NAMED(join)(s, s->panel[j], s->A[j], s->S[j], s->flipped);
+            NAMED(through)(s, n - joined, j, s->scaled + joined * s->ld[j], s->flipped, zq[j] + joined * s->ld[j + 1], SET);
+        }
         if (s->parts == 2) {
-            NAMED(weigh)(n, s->ld[j], s->h[j], s->gates.f + 1, s->scaled);
-            NAMED(through)(s, n, j, s->scaled, s->S[j], zq[j], ADD);
+            NAMED(weigh)(joined, s->ld[j], s->h[j], s->gates.f + 1, s->scaled);
+            NAMED(through)(s, joined, j, s->scaled, s->S[j], zq[j], ADD);
         }
         NAMED(scores)(s, n, s->w[j], s->ld[j], s->h[j], s->a[j], s->P);
         NAMED(times_gates)(s, n, s->P, s->P);
@@ -94,8 +104,10 @@ static void NAMED(write)(work_t *s, long n) {
         NAMED(weigh)(n, s->ld[j], s->a[j], g->G + (n - 1) * g->ld, s->scaled);
         NAMED(outer)(s, n, j, s->scaled, s->packed, A, SUBTRACT);
         if (s->parts == 1) continue;
-        NAMED(weigh)(n, s->ld[j], s->a[j], g->e + (n - 1) * g->ld, s->scaled);
-        NAMED(outer)(s, n, j, s->scaled, s->packed, S, SUBTRACT);
+        const long felt = g->felt, rest = n - felt;
+        if (felt) NAMED(pack)(rest, s->w[j + 1], s->d[j] + felt * s->ld[j + 1], s->ld[j + 1], s->packed);
+        NAMED(weigh)(rest, s->ld[j], s->a[j] + felt * s->ld[j], g->e + (n - 1) * g->ld + felt, s->scaled);
+        NAMED(outer)(s, rest, j, s->scaled, s->packed, S, SUBTRACT);
     }
 }
 
@@ -118,8 +130,10 @@ static void NAMED(begin_piece)(work_t *s, long row, int64_t at, long n) {
     NAMED(fetch)(s, &c->forget, row, at, n, 1, 1, s->forget);
     NAMED(fetch)(s, &c->momentum, row, at, n, 1, 1, s->momentum);
     NAMED(fetch)(s, &c->threshold, row, at, n, 1, 1, s->threshold);
+    const uint8_t *const mask = c->mask ? c->mask + row / c->heads * c->tokens + at : NULL;
     NAMED(gates_forward)(&s->gates, n, s->rate, c->forget.data ? s->forget : NULL, c->momentum.data ? s->momentum : NULL,
-                         c->mask ? c->mask + row / c->heads * c->tokens + at : NULL);
+                         mask);
+    NAMED(gates_settle)(&s->gates, n, s->rate, c->momentum.data ? s->momentum : NULL, mask);
 }
 
 static void NAMED(forward_row)(work_t *s, long row) {

@@ -13,8 +13,11 @@ struct NAMED(gates) {
     REAL *G_bar, *row, *e_bar;   /* (C, ld), (ld), (ld): backward */
     REAL *beta_bar, *f_bar;      /* (C) */
     REAL m_bar;
+    long joined, felt;           /* see `gates_settle` */
+    REAL ratio;
 };
 #define gates_t struct NAMED(gates)
+#define FEWEST_JOINED 16 /* tokens for which A + ratio S is worth its sum */
 
 static void NAMED(gates_forward)(gates_t *g, long tokens, const REAL *rate, const REAL *forget, const REAL *momentum,
                                  const uint8_t *mask) {
@@ -43,6 +46,41 @@ static void NAMED(gates_forward)(gates_t *g, long tokens, const REAL *rate, cons
             for (long j = 0; j < ld; j += VL) STORE(G + j, keep * LOAD(G + j));
             G[t] = rate[t];
         }
+    }
+}
+
+/* Momentum dies out, and products with what is left of it can be saved:
+ *
+ *     t >= joined   m_t is lost in f_t's rounding, so f_t = ratio beta_t, and beta A + f S = beta (A + ratio S)
+ *     j < felt      token j's share e in S is lost in its share G in A, and in the largest share of another in S
+ *
+ * Gradients must be lost too: eta_i's is the product without eta_i, so the smallest factor of a product is left out. */
+static void NAMED(gates_settle)(gates_t *g, long n, const REAL *rate, const REAL *momentum, const uint8_t *mask) {
+    const REAL tiny = (REAL_IS_FLOAT ? (REAL)1.2e-7 : (REAL)2.2e-16) / 64, *G = g->G + (n - 1) * g->ld;
+    const REAL *e = g->e + (n - 1) * g->ld;
+    g->joined = n, g->felt = 0, g->ratio = 0;
+    if (!momentum) return;
+    REAL most = 0, whole = 1, without = 1; /* products of eta, and without the smallest */
+    for (long j = 0; j < n; j++) most = e[j] > most ? e[j] : most;
+    for (long j = n - 1; j >= 0; j--) {
+        const int passed = mask && !mask[j];
+        const int lost = rate[j] > 0 ? rate[j] * without <= tiny * (G[j] < most ? G[j] : most) : without <= tiny;
+        if (!passed && !lost) g->felt = 0;
+        else if (!g->felt) g->felt = j + 1;
+        if (passed) continue;
+        without = without * momentum[j] > whole ? without * momentum[j] : whole;
+        whole *= momentum[j];
+    }
+    whole = without = 1;
+    /* Looked for from the front: what a token reads, rounding included, hangs on no later one. */
+    for (long t = 0; t <= n - FEWEST_JOINED; t++) {
+        if (!mask || mask[t]) {
+            without = without * momentum[t] > whole ? without * momentum[t] : whole;
+            whole *= momentum[t];
+        }
+        if (64 * without > tiny * g->f[t + 1] || g->beta[t + 1] <= tiny) continue;
+        g->joined = t, g->ratio = g->f[t + 1] / g->beta[t + 1];
+        break;
     }
 }
 
