@@ -39,7 +39,10 @@ def measure(name: str, horizon: int, level: float) -> None:
     fitted = fit_series(known, settings, valid_rows=borders[1] - borders[0])
     model, state = fitted.model, fitted.state
     ends = [np.array([np.interp(q, model.levels, c) for c in model.quantiles.T]) for q in (low, high)]
-    scale_at = {track: {borders[1] - 1: state.scale[track]} for track in range(len(state.tracks))}
+    scale_at = {
+        track: {borders[1] - 1: state.past_scales[track, -1] * state.stretch[track]}
+        for track in range(len(state.tracks))
+    }
     inside: list[tuple[int, float, float]] = []
 
     def realised(tracks: np.ndarray, rows: np.ndarray, errors: np.ndarray, scales: np.ndarray) -> None:

@@ -72,9 +72,7 @@ def main() -> None:
             f"{read:7.1f} {peak:7.0f}",
             flush=True,
         )
-    print(
-        f"{model.recipe.width} inputs, refitted every {model.every} rows; {options.timed} rows timed behind each history"
-    )
+    print(f"{model.recipe.width} inputs, refitted every {model.every} rows; {options.timed} rows timed after each")
 
 
 def _figures(times: list[float]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -163,6 +164,24 @@ def test_quantiles_never_cross(fitted: Fitted) -> None:
     assert (np.diff(quantiles, axis=0) >= 0).all()
     with pytest.raises(RangeError, match=r"between 0\.005 and 0\.995"):
         fitted.model.quantile(fitted.state, path, 0.999)
+
+
+def test_intervals_widen_as_soon_as_a_few_rows_show_it_and_not_before(fitted: Fitted) -> None:
+    rows = load(40, 2, seed=11)
+    rows[20:] += np.where(np.arange(20)[:, None] % 2, 8, -8)
+    model, slow = fitted.model, replace(fitted.model, fresh=0.0)
+    panel = panel_of(rows, ids=("a", "b"), start=1500)
+    widths = {}
+    for name, kind in (("fresh", model), ("slow", slow)):
+        state, found = fitted.state.clone(), []
+        for row in range(26):
+            kind.advance(state, rows_of(panel, row, row + 1))
+            path = kind.path(state)
+            found.append((kind.quantile(state, path, 0.95) - path)[0, 0])
+        widths[name] = np.array(found)
+    assert model.soon == 1
+    assert (np.diff(widths["fresh"])[19:] > 0).all()  # each row behind the break tells of it
+    assert widths["fresh"][25] / widths["fresh"][19] > 1.1 * widths["slow"][25] / widths["slow"][19]
 
 
 def test_the_state_does_not_grow(fitted: Fitted) -> None:

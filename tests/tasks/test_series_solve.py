@@ -104,11 +104,14 @@ def test_a_state_of_version_2_is_read(fitted: Fitted, tmp_path: Path) -> None:
     Snapshot(fitted.model, fitted.state, panel_of(load(3)).names).save(path)
     header = json.loads(read_metadata(path)["titans_seq"]) | {"version": 2}
     tensors = load_tensors(path)
-    del tensors["state.portion"]
+    for name in ("portion", "quick", "tried"):
+        del tensors[f"state.{name}"]
+    del header["fresh"]
     tensors["state.block"] = torch.tensor([1499 // EVERY])
     save_tensors(path, tensors, metadata={"titans_seq": json.dumps(header)})
     old = Snapshot.load(path)
     assert old.state.portion == 1499 // EVERY * 8 + 1
+    assert old.model.fresh == 0  # its quantiles are in units of the scale of whole paths
     panel = panel_of(load(200, 2, seed=5), ids=("a", "b"), start=1500)
     new = fitted.model.advance(fitted.state.clone(), panel)
     assert np.allclose(old.model.advance(old.state, panel).weights, new.weights, rtol=1e-8, atol=1e-12)

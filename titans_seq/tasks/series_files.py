@@ -2,8 +2,8 @@
 
 The header is the entry ``titans_seq`` of the metadata: ``format`` (`MODEL_FORMAT` or `STATE_FORMAT`), ``version``,
 ``recipe`` (`Recipe.to_json`), ``clock`` and ``names`` (fields of `Clock` and `Names`), ``channels``, ``tracks``,
-``method``, ``every``, ``learned``, and ``model``, the hash that `SeriesModel.fingerprint` recomputes from the
-tensors. A model file holds the tensors ``mean deviation weights levels quantiles gram cross`` and its configuration
+``method``, ``every``, ``learned``, ``fresh``, and ``model``, the hash that `SeriesModel.fingerprint` recomputes from
+the tensors. A model file holds the tensors ``mean deviation weights levels quantiles gram cross`` and its configuration
 (``config``, YAML); a state file holds the same as ``model.*``, every array of `SeriesState` as ``state.*``, and in
 the header ``state_tracks`` and ``newest``, the tick of the newest row. All numbers are float64, counts and ticks
 int64; nothing is pickled.
@@ -32,7 +32,7 @@ MODEL_FORMAT: Final = "titans-seq series model"
 STATE_FORMAT: Final = "titans-seq series state"
 VERSION: Final = 3
 """2: a recipe may name covariates; files of version 1 have none and are read as before. 3: a state counts portions of
-its refit blocks, not whole ones."""
+its refit blocks, not whole ones, and intervals follow errors of the first steps too (``fresh``)."""
 _ARRAYS: Final = ("mean", "deviation", "weights", "levels", "quantiles", "gram", "cross")
 
 
@@ -97,6 +97,7 @@ class Snapshot:
         parts = {name.removeprefix("state."): value for name, value in arrays.items() if name.startswith("state.")}
         if header["version"] < 3:
             parts["portion"] = np.array([_portion_of(int(parts.pop("block")[0]), every=own.every)])
+            parts |= {"quick": np.zeros(len(parts["scale"])), "tried": np.zeros(len(parts["scale"]), np.int64)}
         return cls(own, SeriesState.from_arrays(tuple(header["state_tracks"]), parts), Names(**header["names"]))
 
 
@@ -117,7 +118,7 @@ def _model_header(model: SeriesModel, names: Names) -> dict[str, Any]:
     return {
         "format": MODEL_FORMAT, "version": VERSION, "recipe": model.recipe.to_json(), "clock": asdict(model.clock),
         "channels": list(model.channels), "tracks": list(model.tracks), "method": model.method, "every": model.every,
-        "learned": model.learned, "names": asdict(names), "model": model.fingerprint,
+        "learned": model.learned, "fresh": model.fresh, "names": asdict(names), "model": model.fingerprint,
     }  # fmt: skip
 
 
@@ -125,7 +126,7 @@ def _model(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> SeriesMod
     return SeriesModel(
         recipe=Recipe.from_json(header["recipe"]), clock=Clock(**header["clock"]), channels=tuple(header["channels"]),
         tracks=tuple(header["tracks"]), method=header["method"], every=header["every"], learned=header["learned"],
-        **arrays,
+        fresh=header.get("fresh", 0.0), **arrays,
     )  # fmt: skip
 
 

@@ -35,7 +35,10 @@ from titans_seq.timeseries import Clock, Panel
 from titans_seq.timeseries.calendar import calendar_features
 
 SCALE_RATE = 0.015
-"""Share by which one realised forecast moves the running scale of the errors."""
+"""Share by which one realised forecast moves the running scales of the errors."""
+
+FRESH = 0.5
+"""Weight of the scale of errors a few rows ahead in the width of intervals; chosen on validation rows (LOG.md)."""
 
 STRETCH_RATE = 0.2
 """How fast the width of the intervals follows what they have held, per horizon."""
@@ -75,6 +78,8 @@ class SeriesModel:
         The training rows' share of the sums, (F, F) and (F, horizon); empty where ``every`` is 0.
     learned
         Clock position behind the last origin in them.
+    fresh
+        Weight in the width of intervals of errors known soon, those of the first `soon` steps; 0 waits for whole paths.
     """
 
     recipe: Recipe
@@ -91,6 +96,12 @@ class SeriesModel:
     gram: Array
     cross: Array
     learned: int
+    fresh: float = FRESH
+
+    @property
+    def soon(self) -> int:
+        """Steps of a path whose errors tell of the width of intervals before the whole path is realised."""
+        return max(1, self.recipe.horizon // 16)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -209,7 +220,13 @@ class SeriesModel:
         if not low <= level <= high:
             raise RangeError(f"expected a quantile between {low} and {high}, found {level}")
         step = np.array([np.interp(level, self.levels, column) for column in self.quantiles.T])
-        return path + (state.scale * state.stretch * state.deviation)[:, None] * step
+        return path + (self._width(state.scale, state.quick) * state.stretch * state.deviation)[:, None] * step
+
+    def _width(self, scale: Array, quick: Array) -> Array:
+        """Give scale^(1 - fresh) quick^fresh; of the two alone what there is of them."""
+        both = (scale > 0) & (quick > 0)
+        mixed = np.where(both, scale, 1.0) ** (1 - self.fresh) * np.where(both, quick, 1.0) ** self.fresh
+        return np.where(both, mixed, np.where(scale > 0, scale, quick))
 
     def _read(
         self, state: SeriesState, lines: Sequence[Line], start: int, stop: int, realised: Realised | None
@@ -245,8 +262,11 @@ class SeriesModel:
         flags = np.concatenate([state.known[tracks], known], axis=1)
         state.rows[tracks] += count
         state.position[tracks] = last
-        errors = self._errors(state, tracks, numbers, flags, count)
-        scales = self._rescale(state, tracks, errors)
+        errors = self._errors(state, tracks, numbers, flags, count, steps=self.recipe.horizon)
+        # A model of covariates can look back on whole paths alone: its inputs reach to their ends.
+        steps = self.soon if self.fresh and not self.recipe.foreknown else 0
+        soon = self._errors(state, tracks, numbers, flags, count, steps=steps) if steps else errors[..., :0]
+        scales = self._rescale(state, tracks, errors, soon)
         if realised is not None:
             realised(tracks, state.position[tracks, None] - count + 1 + np.arange(count), errors, scales)
         # Older rows were needed only while this call scored what it realised.
@@ -254,50 +274,55 @@ class SeriesModel:
         state.known[tracks] = flags[:, -kept:]
 
     def _errors(
-        self, state: SeriesState, tracks: NDArray[np.int64], numbers: Array, known: NDArray[np.bool_], count: int
-    ) -> Array:
-        """Give actual minus forecast, (tracks, n, H), of the forecasts made H rows before each of the last n rows."""
-        horizon = self.recipe.horizon
-        origins = numbers.shape[1] - count - horizon + np.arange(count)
-        ticks = _ticks_back(self.clock, state, tracks, count + horizon - 1 - np.arange(count))
+        self, state: SeriesState, tracks: NDArray[np.int64], numbers: Array, known: NDArray[np.bool_], count: int, *,
+        steps: int,
+    ) -> Array:  # fmt: skip
+        """Give actual minus forecast, (tracks, n, steps), of the first steps of the forecasts that the last n rows end.
+
+        The one that row t ends was made ``steps`` rows before it.
+        """
+        origins = numbers.shape[1] - count - steps + np.arange(count)
+        ticks = _ticks_back(self.clock, state, tracks, count + steps - 1 - np.arange(count))
         x, mean = _design(self.recipe, self.clock, numbers, origins, ticks)
-        steps = origins[:, None] + np.arange(1, horizon + 1)
-        actual = np.where(known[:, steps], numbers[:, steps, 0], np.nan)
-        own = state.rows[tracks, None] - count - horizon + np.arange(count)
+        ahead = origins[:, None] + np.arange(1, steps + 1)
+        actual = np.where(known[:, ahead], numbers[:, ahead, 0], np.nan)
+        own = state.rows[tracks, None] - count - steps + np.arange(count)
         actual[own < 0] = np.nan
-        errors: Array = actual - (x @ state.weights + mean)
+        errors: Array = actual - (x @ state.weights[:, :steps] + mean)
         return errors
 
-    def _rescale(self, state: SeriesState, tracks: NDArray[np.int64], errors: Array) -> Array:
-        """Move scale and stretch by each realised forecast; gives their product after each row, (tracks, n).
+    def _rescale(self, state: SeriesState, tracks: NDArray[np.int64], errors: Array, soon: Array) -> Array:
+        """Move scales and stretch by each row; gives the width of intervals after each row, (tracks, n).
 
-        With e the errors of the forecast that row t realises, and s_o the scale that was known at its origin,
+        With e the errors of the whole path that row t ends, f those of the few first steps of a later path that it
+        ends, and w_o the width that was known at the origin of the former,
 
-            s <- s + max(SCALE_RATE, 1 / k) (mean |e| - s)           k forecasts realised so far
-            g <- g exp(r (share of e outside g s_o [q05, q95] - 0.1))     r = STRETCH_RATE / horizon
+            s <- s + max(SCALE_RATE, 1 / k) (mean |e| - s)           k whole paths so far
+            q <- q + max(SCALE_RATE, 1 / j) (mean |f| - q)           j of those
+            w  = s^(1 - fresh) q^fresh
+            g <- g exp(r (share of e outside g w_o [q05, q95] - 0.1))     r = STRETCH_RATE / horizon
         """
-        found = np.isfinite(errors)
-        counts = found.sum(axis=2)
-        sizes = np.abs(np.where(found, errors, 0.0)).sum(axis=2) / np.maximum(counts, 1)
+        horizon = self.recipe.horizon
+        (sizes, counts), (soon_sizes, soon_counts) = _mean_size(errors), _mean_size(soon)
         low, high = self._band
-        rate = STRETCH_RATE / self.recipe.horizon if self.quantiles.any() else 0.0
+        rate = STRETCH_RATE / horizon if self.quantiles.any() else 0.0
         past = np.concatenate([state.past_scales[tracks], np.empty(sizes.shape)], axis=1)
-        scale, stretch, scored = state.scale[tracks], state.stretch[tracks], state.scored[tracks]
+        scale, quick, stretch = state.scale[tracks], state.quick[tracks], state.stretch[tracks]
+        scored, tried = state.scored[tracks], state.tried[tracks]
         edges = np.empty(sizes.shape)
         for i in range(errors.shape[1]):
             some = counts[:, i] > 0
             then = (past[:, i] * stretch)[:, None]
-            outside = found[:, i] & ((errors[:, i] < then * low) | (errors[:, i] > then * high))
+            outside = (errors[:, i] < then * low) | (errors[:, i] > then * high)  # False where unknown
             missed = outside.sum(axis=1) / np.maximum(counts[:, i], 1) - (1 - _BAND)
             stretch = stretch * np.exp(np.where(some & (past[:, i] > 0), rate * missed, 0.0))
-            scored = scored + some
-            scale = scale + np.where(some, np.maximum(SCALE_RATE, 1 / np.maximum(scored, 1)), 0.0) * (
-                sizes[:, i] - scale
-            )
-            past[:, self.recipe.horizon + i] = scale
-            edges[:, i] = scale * stretch
-        state.scale[tracks], state.stretch[tracks], state.scored[tracks] = scale, stretch, scored
-        state.past_scales[tracks] = past[:, -self.recipe.horizon :]
+            scale, scored = _moved(scale, scored, sizes[:, i], some)
+            quick, tried = _moved(quick, tried, soon_sizes[:, i], soon_counts[:, i] > 0)
+            past[:, horizon + i] = self._width(scale, quick)
+            edges[:, i] = past[:, horizon + i] * stretch
+        state.scale[tracks], state.quick[tracks], state.stretch[tracks] = scale, quick, stretch
+        state.scored[tracks], state.tried[tracks] = scored, tried
+        state.past_scales[tracks] = past[:, -horizon:]
         return edges
 
     @cached_property
@@ -360,6 +385,22 @@ class SeriesModel:
         return _design(self.recipe, self.clock, state.numbers[tracks], origins, ticks)
 
 
+def _mean_size(errors: Array) -> tuple[Array, NDArray[np.int64]]:
+    """Give the mean absolute error of each path, (tracks, n), and how many of its steps are known."""
+    found = np.isfinite(errors)
+    counts = found.sum(axis=2)
+    return np.abs(np.where(found, errors, 0.0)).sum(axis=2) / np.maximum(counts, 1), counts
+
+
+def _moved(
+    mean: Array, count: NDArray[np.int64], value: Array, some: NDArray[np.bool_]
+) -> tuple[Array, NDArray[np.int64]]:
+    """Move running means by one value each, where there is some."""
+    count = count + some
+    rate = np.maximum(SCALE_RATE, 1 / np.maximum(count, 1))
+    return mean + np.where(some, rate, 0.0) * (value - mean), count
+
+
 def empty_state(
     recipe: Recipe, tracks: tuple[str, ...], weights: Array, *, mean: Array, deviation: Array, every: int,
     gram: Array, cross: Array, learned: NDArray[np.int64],
@@ -370,7 +411,8 @@ def empty_state(
         tracks=tracks, rows=np.zeros(count, np.int64), position=np.full(count, -1), tick=np.zeros(count, np.int64),
         numbers=np.zeros((count, kept, len(recipe.sources))), known=np.zeros((count, kept), np.bool_),
         mean=mean.copy(), deviation=deviation.copy(), scale=np.zeros(count), scored=np.zeros(count, np.int64),
-        stretch=np.ones(count), past_scales=np.zeros((count, recipe.horizon)),
+        quick=np.zeros(count), tried=np.zeros(count, np.int64), stretch=np.ones(count),
+        past_scales=np.zeros((count, recipe.horizon)),
         gram=gram.copy(), cross=cross.copy(), learned=learned.copy(), weights=weights.copy(),
     )  # fmt: skip
 

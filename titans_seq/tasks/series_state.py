@@ -37,8 +37,10 @@ class SeriesState:
         What standardises each track, (tracks,).
     scale, scored
         Running mean of the absolute error of realised forecasts, and how many it has seen, (tracks,).
+    quick, tried
+        The same of the first few steps of forecasts, which are known sooner, (tracks,).
     past_scales
-        The scale behind each of the last ``horizon`` rows, (tracks, horizon).
+        The width of intervals, made of both, behind each of the last ``horizon`` rows, (tracks, horizon).
     stretch
         What widens or narrows the intervals, so that realised ones have held what they promised, (tracks,).
     gram, cross
@@ -63,6 +65,8 @@ class SeriesState:
     deviation: Array
     scale: Array
     scored: Counts
+    quick: Array
+    tried: Counts
     past_scales: Array
     stretch: Array
     gram: Array

@@ -148,10 +148,10 @@ def finish(
     every = refit_every if choice.method in RIDGES and len(tracks) <= _REFIT_TRACKS else 0
     scales = {"mean": mean, "deviation": deviation}
     frozen = build_model(panel, recipe, tracks, splits, method=choice.method, every=0, **scales)
-    quantiles, scale, scored = calibrate(frozen, panel, tracks, splits)
+    quantiles, scored = calibrate(frozen, panel, tracks, splits)
     model = build_model(panel, recipe, tracks, stops, method=choice.method, every=every, quantiles=quantiles, **scales)
     state = state_at(model, panel, tracks, stops)
-    state.scale[:], state.scored[:], state.past_scales[:] = scale, scored, scale[:, None]
+    take_scales(state, scored)
     return Fitted(model, state, choice)
 
 
@@ -200,7 +200,7 @@ def state_at(model: SeriesModel, panel: Panel, tracks: Sequence[Track], stops: S
 
 def calibrate(
     frozen: SeriesModel, panel: Panel, tracks: Sequence[Track], splits: Sequence[int]
-) -> tuple[Array, Array, NDArray[np.int64]]:
+) -> tuple[Array, SeriesState]:
     """Forecast from every row behind ``splits[i]``, and take the quantiles of the errors in units of the running scale.
 
     The scale of origin o is the one that was known at o: made of forecasts that rows up to o have realised.
@@ -214,8 +214,8 @@ def calibrate(
     -------
     quantiles
         (levels, horizon).
-    scale, scored
-        At the end, (tracks,).
+    scored
+        The state at the end, with the scales of its errors.
     """
     recipe = frozen.recipe
     warm = [max(0, split - _WARM - recipe.horizon) for split in splits]
@@ -236,7 +236,14 @@ def calibrate(
             shares.append((error[held] / known[held, None]).astype(np.float32))
 
     frozen.read(state, lines_of(panel, recipe, tracks, warm), realised=realised)
-    return _quantiles(np.concatenate(shares), recipe.horizon), state.scale, state.scored
+    return _quantiles(np.concatenate(shares), recipe.horizon), state
+
+
+def take_scales(state: SeriesState, scored: SeriesState) -> None:
+    """Give a state that has scored nothing the scales of errors of one that stands at the same row and has."""
+    state.scale[:], state.scored[:] = scored.scale, scored.scored
+    state.quick[:], state.tried[:] = scored.quick, scored.tried
+    state.past_scales[:] = scored.past_scales
 
 
 def _quantiles(shares: Array, horizon: int) -> Array:
@@ -264,10 +271,10 @@ def _without_choice(panel: Panel, horizon: int, seasons: tuple[int, ...]) -> Fit
     scales = {"mean": mean, "deviation": deviation}
     ones = [1] * len(tracks)
     frozen = build_model(panel, recipe, tracks, ones, method=method, every=0, **scales)
-    quantiles, scale, scored = calibrate(frozen, panel, tracks, ones)
+    quantiles, scored = calibrate(frozen, panel, tracks, ones)
     model = replace(frozen, quantiles=quantiles)
     state = state_at(model, panel, tracks, [len(track) for track in tracks])
-    state.scale[:], state.scored[:], state.past_scales[:] = scale, scored, scale[:, None]
+    take_scales(state, scored)
     _log.warning("the rows are too few to choose a model on; the forecast is the %s", method)
     return Fitted(model, state, None)
 
