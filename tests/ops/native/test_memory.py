@@ -71,7 +71,7 @@ def test_odd_lengths(tokens: int) -> None:
 @pytest.mark.parametrize("eta", [0.0, 1e-3, 0.3, 0.6])
 @pytest.mark.parametrize("structure", ["mlp2", "matrix-5x3"])
 def test_momentum_that_dies_out_inside_a_chunk(structure: str, eta: float) -> None:
-    """Products with what is lost in rounding are saved, forward and backward; tokens that forget nearly all among it."""
+    """Products with what is lost in rounding are saved; some tokens forget nearly all, some write nothing."""
     rule = rule_of(structure, "l2", "l2", "momentum")
     x = inputs_for(rule, 150, position=5, chunk=64, masked=True, rate=4e-3, forget=1e-2, batch=1)
     with torch.no_grad():
