@@ -1,12 +1,15 @@
 """Bacterial genes beside Prodigal: E. coli K-12 (last 20 %), and S. pyogenes without any of its labels.
 
     python -m tests.benchmarks.bacterial_genes                      # trains regions-small (four epochs), then scores
-    python -m tests.benchmarks.bacterial_genes --run runs/ecoli     # an E. coli run that is there
+    python -m tests.benchmarks.bacterial_genes --members 3          # three seeds: mean and spread
+    python -m tests.benchmarks.bacterial_genes --run runs/ecoli     # an E. coli run that is there, with all its members
+    python -m tests.benchmarks.bacterial_genes --run A B C          # one run for each seed
     python -m tests.benchmarks.bacterial_genes --steps 20           # does it run?
 
 Needs ``../shared/data/genomes`` and pyrodigal (``pip install titans-seq[baselines]``). Prodigal reads each genome whole
-and without labels; ours is trained on the labels of the first 80 % of E. coli alone. Prints Markdown for LOG.md and
-writes ``tests/benchmarks/results/bacterial-genes-DATE.json``.
+and without labels; ours is trained on the labels of the first 80 % of E. coli alone. Of several seeds only the carried
+memory reads S. pyogenes. Prints Markdown for LOG.md and writes ``tests/benchmarks/results/bacterial-genes-DATE.json``
+(several seeds: ``bacterial-genes-seeds-DATE.json``).
 """
 
 from __future__ import annotations
@@ -14,7 +17,9 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import statistics
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
@@ -25,7 +30,7 @@ import torch
 from titans_seq.genomics import Stretch, decode, open_genome, read_annotation
 from titans_seq.genomics.labels import LabelScheme
 from titans_seq.streaming.regions import RegionsModel, open_regions_model
-from titans_seq.tasks.gene_calls import ContigScores
+from titans_seq.tasks.gene_calls import ContigScores, GeneCaller
 from titans_seq.tasks.label_scan import read_ahead, scan
 from titans_seq.tasks.self_training import fit_to_genome
 from titans_seq.training.regions_evaluate import as_intervals, gene_table
@@ -36,76 +41,94 @@ GENOMES = REPO.parent / "shared" / "data" / "genomes"
 RESULTS = Path(__file__).parent / "results"
 SCHEME = LabelScheme(("CDS",))
 ADAPT = 2
+E_COLI, S_PYOGENES = "E. coli, held-out 20 %", "S. pyogenes, no labels"
+READ_FIRST = "read it first"
+ARMS = ("reset", "off", "carried", READ_FIRST)
 
 
 def main() -> None:
     options = arguments()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.set_num_threads(options.threads)
-    run = options.run or train(options.steps)
-    model = open_regions_model(run)
-    rows = [*e_coli(run), *s_pyogenes(model)]
-    lines = table(rows)
+    runs = each_seed(options.run or [train(options)])
+    arms = ARMS if len(runs) == 1 else ("carried",)
+    rows = prodigal_rows(runs[0])
+    for run in runs:
+        rows += [row | {"run": str(run)} for row in (*e_coli(run), *s_pyogenes(open_regions_model(run), arms))]
+    lines = table(rows, seeds=len(runs))
     print("\n".join(lines))
-    record = {"run": str(run), "report": json.loads((run / "report.json").read_text()), "rows": rows}
-    target = RESULTS / f"bacterial-genes-{datetime.now(UTC):%Y-%m-%d}.json"
+    record = {"runs": {str(run): json.loads((run / "report.json").read_text()) for run in runs}, "rows": rows}
+    name = "bacterial-genes" if len(runs) == 1 else "bacterial-genes-seeds"
+    target = RESULTS / f"{name}-{datetime.now(UTC):%Y-%m-%d}.json"
     target.write_text(json.dumps(record, indent=1) + "\n")
     print(f"\n{target}")
 
 
-def train(steps: int | None) -> Path:
+def each_seed(runs: list[Path]) -> list[Path]:
+    """The folders of single seeds: a run with members stands for all of them."""
+    return [seed for run in runs for seed in (sorted(run.glob("member-*")) or [run])]
+
+
+def train(options: argparse.Namespace) -> Path:
     """Train the preset on E. coli, or go on with a run that was stopped."""
     pipeline = import_module("titans_seq.pipelines.train_regions")
-    out = REPO / "runs" / "ecoli-regions-small"
+    out = REPO / "runs" / f"ecoli-regions-small{f'-{options.members}-seeds' if options.members > 1 else ''}"
     files = [str(GENOMES / f"ecoli_k12_mg1655.{suffix}.gz") for suffix in ("fa", "gff3")]
-    overrides = [f'budget={{"steps": {steps}}}'] if steps else []
+    overrides = [f"members={options.members}"]
+    overrides += [f'budget={{"steps": {options.steps}}}'] if options.steps else []
     resume = (out / "config.yaml").exists()
     pipeline.run(pipeline.prepare(files=files, preset="regions-small", out=out, overrides=overrides, resume=resume))
     return out
 
 
+def prodigal_rows(run: Path) -> list[dict[str, Any]]:
+    """Prodigal on the part of E. coli that the run held out, and on S. pyogenes."""
+    (contig,) = open_genome(GENOMES / "spyogenes_m1gas.fa.gz").contigs
+    return [
+        prodigal(E_COLI, "ecoli_k12_mg1655", held_out(run)),
+        prodigal(S_PYOGENES, "spyogenes_m1gas", Stretch(contig.name, 0, contig.length)),
+    ]
+
+
+def held_out(run: Path) -> Stretch:
+    (part,) = json.loads((run / "report.json").read_text())["parts"]["valid"]["stretches"]
+    return Stretch(*part)
+
+
 def e_coli(run: Path) -> list[dict[str, Any]]:
-    """The run's own held-out part, and Prodigal on the same."""
-    report = json.loads((run / "report.json").read_text())
-    (part,) = report["parts"]["valid"]["stretches"]
-    stretch = Stretch(*part)
-    own = report["evaluation"]
-    rows = [prodigal("E. coli, held-out 20 %", "ecoli_k12_mg1655", stretch)]
+    """What the run's own report says of its held-out part."""
+    own = json.loads((run / "report.json").read_text())["evaluation"]
     found = {
         "codon counts, no network": own["plain"],
         **{f"ours, memory {name}": arm for name, arm in own["arms"].items()},
     }
-    return rows + [
-        {"data": "E. coli, held-out 20 %", "tool": name, **scores["genes"], "mcc": scores["coding"]["mcc"]}
+    return [
+        {"data": E_COLI, "tool": name, **scores["genes"], "mcc": scores["coding"]["mcc"]}
         for name, scores in found.items()
     ]
 
 
-def s_pyogenes(model: RegionsModel) -> list[dict[str, Any]]:
-    """Prodigal, and ours in four arms: memory reset, off, carried, and carried by a memory that has read the genome."""
-    name, data = "spyogenes_m1gas", "S. pyogenes, no labels"
+def s_pyogenes(model: RegionsModel, arms: Sequence[str]) -> list[dict[str, Any]]:
+    """Ours in some arms: memory reset, off, carried, and carried by a memory that has read the genome."""
+    name = "spyogenes_m1gas"
     genome = open_genome(GENOMES / f"{name}.fa.gz")
     (contig,) = genome.contigs
     tokens, stretch = genome.tokens(contig.name), Stretch(contig.name, 0, contig.length)
     length, task, caller = model.config.blocks.length, model.task, model.caller
-    assert caller is not None
-    rows = [prodigal(data, name, stretch)]
-
-    def scored(tool: str, scores: ContigScores) -> None:
-        began, own = time.monotonic(), caller
+    assert isinstance(caller, GeneCaller)
+    rows = []
+    for arm in arms:
+        began = time.monotonic()
+        state = read_ahead(task, tokens, length=length) if arm == READ_FIRST else None
+        blocks = scan(task, tokens, length=length, arm="carried" if arm == READ_FIRST else arm, state=state)
+        scores = ContigScores.gather(blocks, length=contig.length, n_states=task.n_states)
+        own = caller
         for round_ in range(ADAPT + 1):
             genes = own.genes(tokens, scores)
             if round_ in (0, ADAPT):
-                words = f"{tool}, adapted" if round_ else tool
-                rows.append(against(data, words, name, stretch, as_intervals(genes), time.monotonic() - began))
+                words = f"ours, memory {arm}{', adapted' if round_ else ''}"
+                rows.append(against(S_PYOGENES, words, name, stretch, as_intervals(genes), time.monotonic() - began))
             own = fit_to_genome(own, [(tokens, scores)], [genes]) or own
-
-    for arm in ("reset", "off", "carried"):
-        blocks = scan(task, tokens, length=length, arm=arm)
-        scored(f"ours, memory {arm}", ContigScores.gather(blocks, length=contig.length, n_states=task.n_states))
-    state = read_ahead(task, tokens, length=length)
-    blocks = scan(task, tokens, length=length, state=state)
-    scored("ours, memory read it first", ContigScores.gather(blocks, length=contig.length, n_states=task.n_states))
     return rows
 
 
@@ -137,20 +160,31 @@ def against(
     return {"data": data, "tool": tool, **scores.to_json(), "mcc": coding["mcc"], "seconds": round(seconds, 1)}
 
 
-def table(rows: list[dict[str, Any]]) -> list[str]:
+def table(rows: list[dict[str, Any]], *, seeds: int) -> list[str]:
+    """One line for each tool, mean and standard deviation where there are several seeds; tools that all have."""
     lines = [
         "| data | tool | genes >= 300 bp | right stop | precision | exact | coding MCC |",
         "|---|---|---|---|---|---|---|",
     ]
-    for row in rows:
-        shares = " | ".join(f"{100 * row[key]:.1f}" for key in ("stops", "precision", "exact"))
-        lines.append(f"| {row['data']} | {row['tool']} | {row['annotated']} | {shares} | {row['mcc']:.3f} |")
+    for data, tool in sorted(dict.fromkeys((row["data"], row["tool"]) for row in rows), key=lambda key: key[0]):
+        own = [row for row in rows if (row["data"], row["tool"]) == (data, tool)]
+        if len(own) in (1, seeds) and (len(own) == seeds or "run" not in own[0]):
+            shares = [spread([100 * row[key] for row in own], digits=1) for key in ("stops", "precision", "exact")]
+            cells = [data, tool, str(own[0]["annotated"]), *shares, spread([row["mcc"] for row in own], digits=3)]
+            lines.append(f"| {' | '.join(cells)} |")
     return lines
+
+
+def spread(values: list[float], *, digits: int) -> str:
+    """Mean, and with several values their standard deviation."""
+    mean = f"{statistics.mean(values):.{digits}f}"
+    return mean if len(values) == 1 else f"{mean} +- {statistics.stdev(values):.{digits}f}"
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--run", type=Path, help="a finished run of train-regions on E. coli")
+    parser.add_argument("--run", type=Path, nargs="+", help="finished runs of train-regions on E. coli, one or more")
+    parser.add_argument("--members", type=int, default=1, help="train this many seeds")
     parser.add_argument("--steps", type=int, help="train for this many steps instead of the preset's budget")
     parser.add_argument("--threads", type=int, default=1)
     return parser.parse_args()
