@@ -29,9 +29,9 @@ from titans_seq.tasks.build_regions import build_base_labels
 from titans_seq.tasks.gene_calls import ContigScores
 from titans_seq.training.budget import plan_budget
 from titans_seq.training.loop import Fitting, Progress, fit
-from titans_seq.training.regions_baselines import majority, plain_genes, regressions
+from titans_seq.training.regions_baselines import majority, plain_scores, regressions
 from titans_seq.training.regions_decoder import class_truth, fit_caller, fit_offsets
-from titans_seq.training.regions_evaluate import ArmScores, gene_table, run_table, score_arm
+from titans_seq.training.regions_evaluate import ArmScores, run_table, score_arm
 from titans_seq.training.regions_job import RegionsJob, prepare
 from titans_seq.training.regions_members import each_member, whole_run, write_members
 from titans_seq.training.regions_networks import random_weights, small_cnn
@@ -84,9 +84,7 @@ def run_seed(job: RegionsJob, *, runtime: Runtime, watch: Watch) -> dict[str, An
         arms[arm], scores = score_arm(job, task, caller, arm, watch=watch)
         arms[arm].runs = run_table(job, scores, offsets)
         first = first or scores
-    report = build_report(
-        job, task=task, progress=progress, runtime=runtime, arms=arms, **baselines(job, decode=job.decode == "orf")
-    )
+    report = build_report(job, task=task, progress=progress, runtime=runtime, arms=arms, **baselines(job))
     write_report(job, report, task=task, arms=arms, scores=first, caller=caller)
     _log.info("report: %s", job.out / "report.html")
     return report
@@ -120,8 +118,8 @@ def begin_with(task: BaseLabels, path: Path, config: TrainRegionsConfig) -> None
     task.load_state_dict(model.task.state_dict())
 
 
-def baselines(job: RegionsJob, *, decode: bool) -> dict[str, Any]:
-    """The cheap labellers: rows of bases by name, and the genes of the plain scorer."""
+def baselines(job: RegionsJob) -> dict[str, Any]:
+    """The cheap labellers: rows of bases by name, and what the decoder finds without a network."""
     truth = np.concatenate([class_truth(job, stretch).ravel() for stretch in job.parts.valid])
     rows = {"majority": majority(job, truth)}
     settings, seed = job.config.evaluation, job.config.run.seed
@@ -131,7 +129,4 @@ def baselines(job: RegionsJob, *, decode: bool) -> dict[str, Any]:
         rows["small CNN"] = small_cnn(job, steps=settings.cnn_steps, seed=seed)
     if settings.baseline_windows:
         rows["random weights"] = random_weights(job, windows=settings.baseline_windows, seed=seed)
-    plain = None
-    if decode:
-        plain = gene_table(job.parts.valid, plain_genes(job), job.genes, settings.min_gene)
-    return {"baselines": rows, "plain": plain}
+    return {"baselines": rows, "plain": plain_scores(job)}

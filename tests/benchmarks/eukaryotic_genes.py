@@ -5,9 +5,10 @@
     python -m tests.benchmarks.eukaryotic_genes worm --epochs 2    # another budget than the set's own
 
 Trains `regions-small` with the classes of each set and prints F1 base by base (both strands; *intergenic* is what has
-no label on a strand), beside every cheap labeller of `train-regions`; where genes have introns, coding exons with both
-ends right and genes with all exons right. Needs ``../shared/data/genomes``. Prints Markdown for LOG.md and writes
-``tests/benchmarks/results/eukaryotic-genes.json`` as it goes.
+no label on a strand), beside every cheap labeller of `train-regions`; where genes have introns, the same for genes put
+together, with the network and by counts alone, coding exons with both ends right and genes with all exons right. Needs
+``../shared/data/genomes``. Prints Markdown for LOG.md and writes ``tests/benchmarks/results/eukaryotic-genes.json`` as
+it goes.
 """
 
 from __future__ import annotations
@@ -77,8 +78,11 @@ def measure(name: str, *, epochs: float | None, overrides: list[str]) -> dict[st
 def table(name: str, result: dict[str, Any]) -> str:
     """F1 of every class by row, then the genes."""
     evaluation, parts = result["evaluation"], result["parts"]
-    rows = {**evaluation["baselines"], **{f"ours, {arm}": found["classes"]
-                                         for arm, found in evaluation["arms"].items()}}  # fmt: skip
+    arms = evaluation["arms"]
+    rows = {**evaluation["baselines"], **{f"ours, {arm}": found["classes"] for arm, found in arms.items()}}
+    if evaluation["plain"] and evaluation["plain"]["decoded"]:
+        rows["genes put together, no network"] = evaluation["plain"]["decoded"]
+    rows |= {f"genes put together, {arm}": found["decoded"] for arm, found in arms.items() if found["decoded"]}
     classes = [row["class"] for row in next(iter(rows.values()))]
     shares = {row["class"]: row["bases"] for row in evaluation["arms"]["carried"]["classes"]}
     lines = [

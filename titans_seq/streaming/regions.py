@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from titans_seq.config import TrainRegionsConfig, parse_config
@@ -15,6 +16,7 @@ from titans_seq.config.load import read_mapping
 from titans_seq.errors import InputFileError
 from titans_seq.genomics.codon_scores import CodonScores
 from titans_seq.genomics.gene_weights import GeneWeights
+from titans_seq.genomics.introns import Introns
 from titans_seq.genomics.labels import LabelScheme
 from titans_seq.genomics.open_frames import genetic_code
 from titans_seq.genomics.splice_sites import SpliceSites
@@ -107,6 +109,10 @@ def _spliced(record: dict[str, Any], tables: dict[str, Any], config: TrainRegion
     settings = config.labels
     try:
         sites, hexamers = SpliceSites.from_json(record["sites"]), tables["hexamers"]
+        introns = Introns.unknown()  # a model from before they were counted
+        if "introns" in record:
+            near, slope = np.array(record["introns"]["near"]), float(record["introns"]["slope"])
+            introns = Introns(tables["introns"], near, slope)
         evidence, content, cost = (float(record[name]) for name in ("evidence", "content", "cost"))
     except (ValueError, KeyError, TypeError) as error:
         raise InputFileError(file, problem=f"its decoder cannot be read ({error})", hint="train again") from None
@@ -116,6 +122,7 @@ def _spliced(record: dict[str, Any], tables: dict[str, Any], config: TrainRegion
         settings.start_codons or ("ATG",),
         sites,
         hexamers,
+        introns,
         evidence,
         content,
         cost,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from titans_seq.genomics.codon_scores import CodonScores, StrandGenes, frame_scores
 from titans_seq.genomics.gene_decoder import both_strands, gap_free
+from titans_seq.genomics.introns import Introns
 from titans_seq.genomics.labels import INTRON, LabelScheme
 from titans_seq.genomics.open_frames import GeneticCode
 from titans_seq.genomics.splice_sites import SplicedParts, SpliceSites
@@ -21,9 +21,20 @@ from titans_seq.tasks.gene_calls import ContigScores
 Part = tuple[int, int, int]
 """Start, end (0-based half-open, forward) and strand of a coding part."""
 
-_EVIDENCE: Final = (0.1, 0.3, 0.7)
-_CONTENT: Final = (0.0, 0.5, 1.0)
-_COST: Final = (-2.0, 0.0, 2.0, 5.0)
+
+class _Numbers(NamedTuple):
+    """What `SplicedCaller.fitted` chooses."""
+
+    evidence: float
+    content: float
+    cost: float
+
+
+_TRIED: Final = {
+    "evidence": (0.0, 0.01, 0.03, 0.1, 0.3),
+    "content": (0.25, 0.4, 0.6, 1.0),
+    "cost": (-1.0, 0.0, 1.0, 3.0),
+}
 
 
 class PlacedGene(NamedTuple):
@@ -54,10 +65,10 @@ class PlacedGene(NamedTuple):
 
 @dataclass(frozen=True)
 class AnnotatedStretch:
-    """Bases of a stretch, their scores, and the coding parts of each gene that lies whole inside it."""
+    """Bases of a stretch, their scores if there are any, and the coding parts of each gene that lies whole inside."""
 
     tokens: NDArray[np.uint8]
-    scores: ContigScores
+    scores: ContigScores | None
     genes: Sequence[tuple[int, tuple[tuple[int, int], ...]]]
 
 
@@ -73,6 +84,8 @@ class SplicedCaller:
         What the letters around starts, donors and acceptors say.
     hexamers
         Log-odds of hexamers by codon position; see `titans_seq.genomics.codon_scores`.
+    introns
+        Their hexamers and lengths.
     evidence, content, cost
         a, b and c of `titans_seq.genomics.spliced_decoder`.
     min_length
@@ -84,22 +97,23 @@ class SplicedCaller:
     starts: tuple[str, ...]
     sites: SpliceSites
     hexamers: NDArray[np.float32]
-    evidence: float = 0.3
-    content: float = 0.5
+    introns: Introns
+    evidence: float = 0.03
+    content: float = 0.4
     cost: float = 0.0
     min_length: int = 90
 
-    def genes(self, tokens: NDArray[np.uint8], scores: ContigScores) -> list[PlacedGene]:
-        """The genes of a contig, in order."""
+    def genes(self, tokens: NDArray[np.uint8], scores: ContigScores | None) -> list[PlacedGene]:
+        """The genes of a contig, in order; by counts alone where there are no scores."""
         found = []
         for start, end in gap_free(tokens):
-            part = scores.part(start, end)
-            log_p = self._states(part)
+            log_p = np.zeros((2, end - start, 5)) if scores is None else self._states(scores.part(start, end))
             for number, letters in enumerate(both_strands(tokens[start:end])):
                 own = log_p[number, ::-1] if number else log_p[number]
                 genes = decode_spliced(
                     letters, own, self.sites, self.code, starts=self.starts, evidence=self.evidence, cost=self.cost,
                     content=self.content * frame_scores(self.hexamers, letters).astype(np.float64),
+                    introns=self.introns, between=self.content * self.introns.inside(letters),
                 )  # fmt: skip
                 coding = np.exp(own[:, 1:4]).sum(1)
                 found += [
@@ -110,25 +124,36 @@ class SplicedCaller:
         return sorted(found, key=lambda gene: gene.parts)
 
     def fitted(self, known: Sequence[AnnotatedStretch]) -> SplicedCaller:
-        """The three numbers that place most coding parts of annotated stretches exactly (F1)."""
-        wanted = [(n, *part) for n, stretch in enumerate(known) for part in parts_of(stretch.genes)]
+        """The three numbers that place most coding parts of annotated stretches exactly (F1), one after the other.
 
-        def quality(caller: SplicedCaller) -> float:
-            found = {
-                (n, *part)
-                for n, stretch in enumerate(known)
-                for gene in caller.genes(stretch.tokens, stretch.scores)
-                for part in gene.coding_parts
-            }
-            return 2 * len(found & set(wanted)) / max(len(found) + len(set(wanted)), 1)
+        The stretches must not be those that the tables were counted on: hexamers look surer on their own genes.
+        """
+        wanted = {(n, *part) for n, stretch in enumerate(known) for part in parts_of(stretch.genes)}
+        measured: dict[_Numbers, float] = {}
 
-        grid = [replace(self, evidence=a, content=b, cost=c) for a, b, c in product(_EVIDENCE, _CONTENT, _COST)]
-        return max(grid, key=quality)
+        def quality(numbers: _Numbers) -> float:
+            if numbers not in measured:
+                caller = replace(self, **numbers._asdict())
+                found = {
+                    (n, *part)
+                    for n, stretch in enumerate(known)
+                    for gene in caller.genes(stretch.tokens, stretch.scores)
+                    for part in gene.coding_parts
+                }
+                measured[numbers] = 2 * len(found & wanted) / max(len(found) + len(wanted), 1)
+            return measured[numbers]
+
+        best = _Numbers(self.evidence, self.content, self.cost)
+        for name in (*_TRIED, *_TRIED):
+            if name != "evidence" or any(stretch.scores is not None for stretch in known):
+                best = max([best, *(best._replace(**{name: value}) for value in _TRIED[name])], key=quality)
+        return replace(self, **best._asdict())
 
     def to_json(self) -> dict[str, Any]:
-        """What was learned, but for the table of hexamers."""
+        """What was learned, but for the tables of hexamers."""
         numbers = {"evidence": self.evidence, "content": self.content, "cost": self.cost}
-        return {"kind": "spliced", **numbers, "sites": self.sites.to_json()}
+        lengths = {"near": np.round(self.introns.near, 5).tolist(), "slope": self.introns.slope}
+        return {"kind": "spliced", **numbers, "sites": self.sites.to_json(), "introns": lengths}
 
     def _states(self, scores: ContigScores) -> NDArray[np.float64]:
         """Log-probabilities [2, T, 5] of none (with all classes but coding and intron), codon positions, intron."""
@@ -148,8 +173,8 @@ def count_genes(
     stretches: Iterable[tuple[NDArray[np.uint8], Sequence[tuple[int, tuple[tuple[int, int], ...]]]]],
     *,
     starts: Sequence[str],
-) -> tuple[SpliceSites, NDArray[np.float32]]:
-    """Count sites, and hexamers by codon position, on bases of stretches with the coding parts of their genes."""
+) -> tuple[SpliceSites, NDArray[np.float32], Introns]:
+    """Count sites, hexamers by codon position, and introns, on stretches with the coding parts of their genes."""
     strands, counted = [], []
     for tokens, genes in stretches:
         for number, letters in enumerate(both_strands(tokens)):
@@ -162,7 +187,7 @@ def count_genes(
             whole = np.array(sorted(_whole_codons(own)), dtype=np.int64).reshape(-1, 2)
             used = np.ones(letters.size, dtype=np.bool_)
             counted.append(StrandGenes(letters, whole[:, 0], whole[:, 1], np.empty(0, dtype=np.int64), used))
-    return SpliceSites.fit(strands, starts=starts), CodonScores.fit(counted).hexamers
+    return SpliceSites.fit(strands, starts=starts), CodonScores.fit(counted).hexamers, Introns.fit(strands)
 
 
 def _whole_codons(genes: Sequence[SplicedParts]) -> list[tuple[int, int]]:

@@ -2,8 +2,8 @@
 
 The regressions see a window around a base, read on the strand that is labelled: its share of G and C; its 3-mers,
 counted apart for the three places they can have relative to the base (so codon positions can be seen); its letters at
-their places. A base has no length, so there is no row for length. The genes of the plain scorer
-(`titans_seq.genomics.codon_scores`) come from the decoder that the network has.
+their places. A base has no length, so there is no row for length. The genes of the
+plain scorer (`titans_seq.genomics.codon_scores`) come from the decoder that the network has.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from torch.nn import functional as F
 
 from titans_seq.genomics import N_TOKEN, Stretch, complement
 from titans_seq.metrics.genes import Interval, class_scores
-from titans_seq.training.regions_decoder import plain_caller, plain_weights, tokens_of
-from titans_seq.training.regions_evaluate import as_intervals
+from titans_seq.training.regions_decoder import class_truth, plain_caller, plain_weights, spliced_caller, tokens_of
+from titans_seq.training.regions_evaluate import as_intervals, decoded_classes, exon_table, gene_table
 from titans_seq.training.regions_job import RegionsJob
 
 WINDOW = 60
@@ -142,7 +142,21 @@ def _one_hot(around: NDArray[np.uint8]) -> NDArray[np.float32]:
     return (around[:, :, None] == np.arange(4, dtype=np.uint8)).reshape(len(around), -1).astype(np.float32)
 
 
-def plain_genes(job: RegionsJob) -> list[list[Interval]]:
+def plain_scores(job: RegionsJob) -> dict[str, Any] | None:
+    """What the decoder reaches on its counts alone, without a network; None where genes are not put together."""
+    if job.decode is None:
+        return None
+    if job.decode == "spliced":
+        caller = spliced_caller(job, lambda stretch: None)
+        placed = [caller.genes(tokens_of(job, stretch), None) for stretch in job.parts.valid]
+        truth = np.concatenate([class_truth(job, stretch).ravel() for stretch in job.parts.valid])
+        decoded = class_scores(truth, decoded_classes(job, placed), ("none", *job.scheme.classes))
+        return {"genes": None, "coding": {}, "exons": exon_table(job, placed), "decoded": decoded}
+    genes, coding = gene_table(job.parts.valid, _plain_genes(job), job.genes, job.config.evaluation.min_gene)
+    return {"genes": genes.to_json(), "coding": coding, "exons": None, "decoded": None}
+
+
+def _plain_genes(job: RegionsJob) -> list[list[Interval]]:
     """Genes of the held-out stretches by the plain scorer and the decoder, learned on everything not held out."""
     stretches = tuple(dict.fromkeys((*job.parts.train, *job.parts.fit)))
     caller = plain_caller(job, stretches)

@@ -63,7 +63,17 @@ def fit_caller(job: RegionsJob, task: BaseLabels, *, watch: Watch) -> Caller:
 
 
 def fit_spliced(job: RegionsJob, task: BaseLabels, *, watch: Watch) -> SplicedCaller:
-    """Count splice sites on all that is not held out, and choose the decoder's numbers on the part kept for it.
+    """The decoder of genes with introns, beside a network; see `spliced_caller`."""
+    length = job.config.blocks.length
+    return spliced_caller(
+        job, lambda stretch: score_stretch(task, job.genome, stretch, length=length, arm="reset", watch=watch)
+    )
+
+
+def spliced_caller(job: RegionsJob, scored: Callable[[Stretch], ContigScores | None]) -> SplicedCaller:
+    """Choose the decoder's numbers on the part kept for it, then count its tables on all that is not held out.
+
+    While the numbers are chosen the tables are those of the training part alone.
 
     Raises
     ------
@@ -71,27 +81,30 @@ def fit_spliced(job: RegionsJob, task: BaseLabels, *, watch: Watch) -> SplicedCa
         Too few annotated genes.
     """
     stretches = tuple(dict.fromkeys((*job.parts.train, *job.parts.fit)))
-    counted = [(tokens_of(job, s), spliced_inside(job.genes[s.contig].spliced, s)) for s in stretches]
-    count = sum(len(genes) for _, genes in counted)
+    count = sum(len(spliced_inside(job.genes[s.contig].spliced, s)) for s in stretches)
     if count < FEWEST:
         raise RangeError(f"expected {FEWEST} annotated genes or more to learn from, found {count}; give decode=none")
-    starts = job.config.labels.start_codons or ("ATG",)
-    sites, hexamers = count_genes(counted, starts=starts)
-    caller = SplicedCaller(job.scheme, job.code, starts, sites, hexamers, min_length=job.config.decoder.min_length)
     known = [
         AnnotatedStretch(
-            tokens_of(job, stretch),
-            score_stretch(task, job.genome, stretch, length=job.config.blocks.length, arm="reset", watch=watch),
-            spliced_inside(job.genes[stretch.contig].spliced, stretch),
+            tokens_of(job, stretch), scored(stretch), spliced_inside(job.genes[stretch.contig].spliced, stretch)
         )
         for stretch in job.parts.fit
     ]
-    caller = caller.fitted(known)
+    caller = _counted(job, job.parts.train).fitted(known)
     _log.info(
-        "decoder: sites of %d genes; evidence %.1f, content %.1f, cost %.1f",
+        "decoder: sites of %d genes; evidence %.2f, content %.2f, cost %.1f",
         count, caller.evidence, caller.content, caller.cost,
     )  # fmt: skip
-    return caller
+    tables = _counted(job, stretches)
+    return replace(caller, sites=tables.sites, hexamers=tables.hexamers, introns=tables.introns)
+
+
+def _counted(job: RegionsJob, stretches: Sequence[Stretch]) -> SplicedCaller:
+    """A caller with the tables of some stretches, its numbers still to be chosen."""
+    starts = job.config.labels.start_codons or ("ATG",)
+    counted = [(tokens_of(job, s), spliced_inside(job.genes[s.contig].spliced, s)) for s in stretches]
+    tables = count_genes(counted, starts=starts)
+    return SplicedCaller(job.scheme, job.code, starts, *tables, min_length=job.config.decoder.min_length)
 
 
 def fit_frames(job: RegionsJob, task: BaseLabels, *, watch: Watch) -> GeneCaller:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from titans_seq.genomics import Stretch
 from titans_seq.genomics.gene_decoder import Gene
+from titans_seq.genomics.labels import INTRON
 from titans_seq.metrics.genes import (
     GeneScores,
     Interval,
@@ -52,6 +53,8 @@ class ArmScores:
         The genes of the decoder for genes without introns against the annotated ones; None where it is not used.
     exons
         The coding parts of the decoder for genes with introns, likewise; see `titans_seq.metrics.genes.compare_parts`.
+    decoded
+        Rows of `class_scores` where those genes say what is coding and what intron; see `decoded_classes`.
     runs
         For each class written as runs of bases, their number and agreement with the annotation; see `run_table`.
     coding
@@ -64,6 +67,7 @@ class ArmScores:
     pairs: NDArray[np.int64]
     genes: GeneScores | None = None
     exons: dict[str, Any] | None = None
+    decoded: list[dict[str, Any]] | None = None
     runs: dict[str, dict[str, Any]] = field(default_factory=dict)
     coding: dict[str, float | None] = field(default_factory=dict)
     seconds: float = 0.0
@@ -75,6 +79,7 @@ class ArmScores:
             "confusion": self.pairs.tolist(),
             "genes": None if self.genes is None else self.genes.to_json(),
             "exons": self.exons,
+            "decoded": self.decoded,
             "runs": self.runs,
             "coding": self.coding,
             "seconds": round(self.seconds, 1),
@@ -124,6 +129,7 @@ def score_arm(
             caller.genes(tokens_of(job, stretch), part) for stretch, part in zip(job.parts.valid, scores, strict=True)
         ]
         result.exons = exon_table(job, placed)
+        result.decoded = class_scores(truth, decoded_classes(job, placed, found), names)
     elif caller is not None:
         called = [
             caller.genes(job.genome.tokens(s.contig, s.start, s.end), part)
@@ -144,6 +150,29 @@ def exon_table(job: RegionsJob, called: Sequence[Sequence[PlacedGene]]) -> dict[
         found += [tuple((number, *part) for part in gene.coding_parts) for gene in genes]
         wanted += [tuple((number, *part) for part in parts_of([gene])) for gene in known]
     return compare_parts(found, wanted)
+
+
+def decoded_classes(
+    job: RegionsJob, called: Sequence[Sequence[PlacedGene]], labels: NDArray[np.int8] | None = None
+) -> NDArray[np.int8]:
+    """The class of every held-out base, stretch by stretch and flat, as genes put together say it.
+
+    What the genes say nothing of (UTRs, say) has the class that `labels` gives, but never coding or intron.
+    """
+    coding, intron = (1 + job.scheme.classes.index(kind) for kind in (job.scheme.framed or "", INTRON))
+    size = sum(2 * len(stretch) for stretch in job.parts.valid)
+    classes = np.zeros(size, dtype=np.int8) if labels is None else labels.copy()
+    classes[np.isin(classes, (coding, intron))] = 0
+    shift = 0
+    for stretch, genes in zip(job.parts.valid, called, strict=True):
+        own = classes[shift : shift + 2 * len(stretch)].reshape(2, -1)
+        for gene in genes:
+            row = int(gene.strand < 0)
+            own[row, gene.parts[0][0] : gene.parts[-1][1]] = intron
+            for start, end in gene.parts:
+                own[row, start:end] = coding
+        shift += own.size
+    return classes
 
 
 def gene_table(

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from titans_seq import __version__
 from titans_seq.config import dump_config
@@ -50,12 +51,16 @@ def save_model(job: RegionsJob, task: BaseLabels, caller: Caller | None, offsets
     }
     tensors = {f"task/{name}": value for name, value in task.state_dict().items()}
     if caller is not None:
-        tables = {"hexamers": caller.hexamers} if isinstance(caller, SplicedCaller) else vars(caller.codons)
+        tables = vars(caller.codons) if isinstance(caller, GeneCaller) else _spliced_tables(caller)
         tensors |= {f"codons/{name}": torch.from_numpy(values) for name, values in tables.items()}
         if isinstance(caller, GeneCaller) and caller.sites is not None:
             tensors |= {f"sites/{name}": torch.from_numpy(values) for name, values in vars(caller.sites).items()}
     save_tensors(path, tensors, metadata=words)
     return path
+
+
+def _spliced_tables(caller: SplicedCaller) -> dict[str, NDArray[np.float32]]:
+    return {"hexamers": caller.hexamers, "introns": caller.introns.hexamers}
 
 
 def build_report(
@@ -66,7 +71,7 @@ def build_report(
     runtime: Runtime,
     arms: Mapping[str, ArmScores],
     baselines: Mapping[str, Sequence[dict[str, Any]]],
-    plain: tuple[Any, Mapping[str, Any]] | None,
+    plain: dict[str, Any] | None,
 ) -> dict[str, Any]:
     """Give everything that ``report.json`` holds.
 
@@ -75,7 +80,7 @@ def build_report(
     baselines
         Rows of `class_scores` by name.
     plain
-        Genes of the plain scorer: `GeneScores` and the agreement of bases.
+        See `titans_seq.training.regions_baselines.plain_scores`.
     """
     report: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
@@ -98,7 +103,7 @@ def build_report(
         "evaluation": {
             "arms": {name: scores.to_json() for name, scores in arms.items()},
             "baselines": {name: list(rows) for name, rows in baselines.items()},
-            "plain": None if plain is None else {"genes": plain[0].to_json(), "coding": dict(plain[1])},
+            "plain": plain,
             "min_gene": job.config.evaluation.min_gene,
         },
     }

@@ -17,6 +17,8 @@ Number = float | int | None
 Row = tuple[str, list[str]]
 Evaluation = Mapping[str, Any]
 """``evaluation`` of a report: ``arms``, ``baselines``, ``plain``."""
+PLAIN = "codon counts, no network"
+"""What the decoder reaches without a network."""
 
 
 @dataclass(frozen=True)
@@ -31,10 +33,15 @@ class Table:
 def tables_of(evaluation: Evaluation, *, memory: str) -> dict[str, Table]:
     """The tables of one seed by name; `memory` is what the network's arms are called by."""
     arms = {f"{memory}, {name}": arm for name, arm in evaluation["arms"].items()}
+    plain = evaluation["plain"]
+    bases = {**evaluation["baselines"], **{name: arm["classes"] for name, arm in arms.items()}}
+    if plain and plain["decoded"]:
+        bases[f"{PLAIN}, genes put together"] = plain["decoded"]
+    bases |= {f"{name}, genes put together": arm["decoded"] for name, arm in arms.items() if arm["decoded"]}
     spliced = any(arm["exons"] for arm in arms.values())
     return {
-        "bases": base_table({**evaluation["baselines"], **{name: arm["classes"] for name, arm in arms.items()}}),
-        "genes": exon_table(arms) if spliced else gene_table(arms, evaluation["plain"]),
+        "bases": base_table(bases),
+        "genes": exon_table(arms, plain) if spliced else gene_table(arms, plain),
         "runs": run_table(arms),
     }
 
@@ -52,7 +59,7 @@ def base_table(rows: Mapping[str, Sequence[dict[str, Any]]]) -> Table:
 
 def gene_table(arms: Mapping[str, Evaluation], plain: Evaluation | None) -> Table:
     """Right stop, precision, exact, agreement of bases."""
-    found = {"codon counts, no network": plain} if plain else {}
+    found = {PLAIN: plain} if plain else {}
     found |= {name: arm for name, arm in arms.items() if arm["genes"] is not None}
     keys = ("annotated", "predicted", "stops", "precision", "exact")
     cells = {
@@ -61,11 +68,12 @@ def gene_table(arms: Mapping[str, Evaluation], plain: Evaluation | None) -> Tabl
     return Table("genes", ["annotated", "predicted", "stop", "precision", "exact", "coding MCC"], cells)
 
 
-def exon_table(arms: Mapping[str, Evaluation]) -> Table:
+def exon_table(arms: Mapping[str, Evaluation], plain: Evaluation | None) -> Table:
     """Coding parts with both ends right, and genes with all of them."""
     keys = ("annotated", "predicted", "recall", "precision", "f1", "genes", "genes_predicted", "genes_exact")
     heads = ["parts", "predicted", "recall", "precision", "F1", "genes", "predicted", "exact"]
-    cells = {name: [arm["exons"][key] for key in keys] for name, arm in arms.items() if arm["exons"]}
+    found = {**({PLAIN: plain} if plain else {}), **arms}
+    cells = {name: [scores["exons"][key] for key in keys] for name, scores in found.items() if scores["exons"]}
     return Table("genes with introns", heads, cells)
 
 
