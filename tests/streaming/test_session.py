@@ -58,6 +58,17 @@ def test_readings_are_the_models_own(model: DnaModel) -> None:
     torch.testing.assert_close(y, logits, rtol=0, atol=1e-5)
 
 
+def test_vectors_need_no_prediction(any_model: DnaModel) -> None:
+    tokens = bases(90)
+    found = Session(any_model, record=True, predict=False, call=32).feed(tokens)
+    wanted = Session(any_model, record=True, call=32).feed(tokens)
+    assert found.vectors is not None
+    assert wanted.vectors is not None
+    assert found.vectors.equal(wanted.vectors)
+    assert found.logits.shape == wanted.logits.shape
+    assert bool(found.loss.isnan().all())
+
+
 def test_masked_tokens_are_not_recorded_and_readings_can_be_changed(model: DnaModel) -> None:
     tokens = bases(64)
     found = Session(model, record=True).feed(tokens)

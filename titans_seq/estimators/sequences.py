@@ -35,7 +35,7 @@ from titans_seq.genomics import (
     reverse_complement,
 )
 from titans_seq.streaming import Session
-from titans_seq.streaming.pool import Pool
+from titans_seq.streaming.pool import WEIGHING, Pool
 from titans_seq.tasks import NextBase
 from titans_seq.training.budget import Budget
 from titans_seq.training.loop import Fitting, fit
@@ -81,7 +81,7 @@ def _embed_group(
     tokens = np.full((side, length), N_TOKEN, dtype=np.uint8)
     for row, read in enumerate(reads):
         tokens[row, : len(read.tokens)] = read.tokens
-    session = Session(task, layer=layer, rows=side, expect=length)
+    session = Session(task, layer=layer, rows=side, predict=pool in WEIGHING, expect=length)
     width = task.encoder.d_model
     pools = [
         Pool(pool, width=width, strand="+", start=np.array([read.context]), end=np.array([len(read.tokens)]))

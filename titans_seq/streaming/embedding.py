@@ -22,7 +22,7 @@ from titans_seq.memory import NeuralMemory
 from titans_seq.ops.native import library
 from titans_seq.ops.native.room import keep_freed_memory
 from titans_seq.streaming.embedding_job import Embedding
-from titans_seq.streaming.pool import Pool, Pooled
+from titans_seq.streaming.pool import WEIGHING, Pool, Pooled
 from titans_seq.streaming.reader import PassageReader
 from titans_seq.streaming.relay import Relay
 from titans_seq.streaming.session import Session
@@ -82,7 +82,7 @@ def seconds_ahead(job: Embedding, *, threads: int) -> tuple[float, float]:
     """About how long the whole will take, and bases per second, from two calls of the model on this machine."""
     pace = Pace.of(job.device)
     tokens = torch.arange(min(pace.call, 4096)) % 4
-    session = Session(job.model, layer=job.layer)
+    session = Session(job.model, layer=job.layer, predict=job.pool in WEIGHING)
     session.feed(tokens)
     start = time.perf_counter()
     session.feed(tokens)
@@ -126,8 +126,9 @@ def _read_unit(
 ) -> None:
     """Read a unit to the end of its last region of ours, or until ``stop``; note now and then where it stands."""
     reader = PassageReader(
-        task, job.genome, unit.passages, rows=unit.rows, layer=job.layer, call=Pace.of(job.device).call
-    )
+        task, job.genome, unit.passages, rows=unit.rows, layer=job.layer,
+        predict=job.pool in WEIGHING, call=Pace.of(job.device).call,
+    )  # fmt: skip
     pools: dict[int, Pool] = {}
     readable = [rows for one, rows in zip(unit.passages, unit.regions, strict=True) if len(one)]
     left = sum(int((job.place[rows] >= 0).sum()) for rows in readable)

@@ -30,6 +30,8 @@ from titans_seq.genomics import N_TOKEN
 from titans_seq.streaming.reader import Part
 
 POOLS: Final = ("mean", "max", "last", "attention")
+WEIGHING: Final = ("attention",)
+"""Poolings that weigh a base by what it cost, so that the model must predict."""
 LEAST: Final = 1e-6
 Pooled = tuple[int, npt.NDArray[np.float32]]
 """Number of a region, and its vector (d_model); NaN where it holds no known base."""
@@ -80,7 +82,7 @@ class Pool:
         return self.take(first, part.vectors[::order], part.tokens[::order] < N_TOKEN, part.loss[::order])
 
     def take(self, first: int, vectors: Floats, known: npt.NDArray[np.bool_], loss: Floats | None) -> list[Pooled]:
-        """As `add`, tokens ``first ..`` in the order of reading; the loss is looked at for ``attention`` alone."""
+        """As `add`, tokens ``first ..`` in the order of reading; the loss is looked at for `WEIGHING` alone."""
         last, weights = first + len(vectors), None
         if self.how == "attention":
             assert loss is not None

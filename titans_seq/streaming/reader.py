@@ -89,7 +89,7 @@ class PassageReader:
         In the order in which rows take them.
     rows
         Passages read side by side, at most.
-    layer, record
+    layer, record, predict
         As of `Session`.
     device
         Where the model is.
@@ -106,6 +106,7 @@ class PassageReader:
         rows: int = 1,
         layer: int | None = -1,
         record: bool = False,
+        predict: bool = True,
         device: torch.device | str | None = None,
         call: int = CALL,
     ) -> None:
@@ -113,7 +114,9 @@ class PassageReader:
         self._readable = [number for number, passage in enumerate(passages) if len(passage)]
         rows = max(1, min(rows, len(self._readable)))
         longest = max((len(passage) for passage in passages), default=1)
-        self.session = Session(model, layer=layer, record=record, rows=rows, device=device, call=call, expect=longest)
+        self.session = Session(
+            model, layer=layer, record=record, rows=rows, predict=predict, device=device, call=call, expect=longest
+        )
         self._rows: list[_Row] = []
         self._next = 0
         self.tokens_done = 0

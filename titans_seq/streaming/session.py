@@ -57,6 +57,8 @@ class Session:
         Also give surprise, write and forget of every memory (`Readings.memory`).
     rows
         Streams read side by side.
+    predict
+        False where vectors and records alone are wanted, which is a little faster: logits and loss are NaN.
     device
         Where to compute; the model must be there. By default where the model is.
     place
@@ -81,6 +83,7 @@ class Session:
         layer: int | None = -1,
         record: bool = False,
         rows: int = 1,
+        predict: bool = True,
         device: torch.device | str | None = None,
         place: Place | None = None,
         call: int = CALL,
@@ -90,7 +93,7 @@ class Session:
         self.task.eval()
         self.device = next(self.task.parameters()).device if device is None else torch.device(device)
         self.layer = None if layer is None else layer_number(layer, blocks=len(self.task.encoder.blocks))
-        self.record, self.rows, self.call, self.expect = record, rows, call, expect
+        self.record, self.rows, self.predict, self.call, self.expect = record, rows, predict, call, expect
         if place is not None and rows != 1:
             raise ShapeError(f"a place belongs to a single row; this session has {rows} rows")
         self.place = place
@@ -177,8 +180,8 @@ class Session:
     def fork(self) -> Session:
         """A second session that stands where this one does; from here on neither knows of the other."""
         twin = Session(
-            self.task, layer=self.layer, record=self.record, rows=self.rows, device=self.device, place=self.place,
-            call=self.call, expect=self.expect,
+            self.task, layer=self.layer, record=self.record, rows=self.rows, predict=self.predict, device=self.device,
+            place=self.place, call=self.call, expect=self.expect,
         )  # fmt: skip
         twin.take({name: value.clone() for name, value in self.tensors().items()}, tokens_read=self._read)
         return twin
@@ -247,13 +250,17 @@ class Session:
             # The model reads bases behind its last border again, and fills the chunk that they begin.
             held = 0 if self._state is None else self._state.held_back
             given = slice(held, held + tokens.shape[1])
-            logits, self._state = self.task(tokens, state=self._state)
-            before = torch.cat([self._logits[:, None], logits[:, :-1]], 1)
-            known = (tokens < N_TOKEN) & before[..., 0].isfinite()
-            loss = torch.where(known, nats_per_base(before, tokens, known), torch.nan)
+            logits, self._state = self.task(tokens, state=self._state, predict=self.predict)
+            loss = self._loss(logits, tokens) if self.predict else logits[..., 0]
             self._logits = logits[:, -1]
             self._read += tokens.shape[1]
             return Readings(tap.vectors(given), logits, loss, tap.memory(tokens < N_TOKEN, given))
+
+    def _loss(self, logits: Tensor, tokens: Tensor) -> Tensor:
+        """What each token cost (B, T), by the logits before it."""
+        before = torch.cat([self._logits[:, None], logits[:, :-1]], 1)
+        known = (tokens < N_TOKEN) & before[..., 0].isfinite()
+        return torch.where(known, nats_per_base(before, tokens, known), torch.nan)
 
     def _nothing(self) -> Readings:
         """Readings of a piece of no tokens."""

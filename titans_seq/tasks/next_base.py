@@ -124,7 +124,12 @@ class NextBase(nn.Module):
             self.mixing.expected = tokens
 
     def forward(
-        self, tokens: Tensor, *, mask: Tensor | None = None, state: NextBaseState | None = None
+        self,
+        tokens: Tensor,
+        *,
+        mask: Tensor | None = None,
+        state: NextBaseState | None = None,
+        predict: bool = True,
     ) -> tuple[Tensor, NextBaseState]:
         """Read ``tokens`` and predict what follows each.
 
@@ -136,6 +141,8 @@ class NextBase(nn.Module):
             True where a token is a real base, (B, T) bool; by default wherever it is not 4.
         state
             Where the streams stand; None begins them.
+        predict
+            False where the encoder's vectors alone are wanted: logits are NaN, and mixing weights learn nothing.
 
         Returns
         -------
@@ -153,10 +160,12 @@ class NextBase(nn.Module):
         piece = Pending(tokens, mask, None if experts is None else experts.features)
         held = 0 if state is None else state.held_back
         y, tail, encoder, pending = self._encode(piece, state, keep)
+        after = NextBaseState(tail=tail, encoder=encoder, mixing=mixing, pending=pending)
+        if not predict:
+            return torch.full((*tokens.shape, UNKNOWN), torch.nan, device=tokens.device), after
         y = self.norm(y)
         given = slice(held, held + tokens.shape[1])
         logits = self.head(y)[:, given]
-        after = NextBaseState(tail=tail, encoder=encoder, mixing=mixing, pending=pending)
         if self.mixing is None or mixing is None or experts is None:
             return logits.float(), after
         gate = self.mixing.gate(y)[:, given]
