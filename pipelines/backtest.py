@@ -26,7 +26,7 @@ from titans_seq.timeseries import TableOptions, read_table
 from titans_seq.timeseries.panel import Names
 from titans_seq.timeseries.writing import write_table
 from titans_seq.training.run_folder import refuse_existing
-from titans_seq.training.series_backtest import Windows, roll, windows_of
+from titans_seq.training.series_backtest import Windows, roll, windows_of, without_empty
 from titans_seq.training.series_figures import draw_calibration, draw_steps, draw_windows
 from titans_seq.training.series_output import DEFAULT_QUANTILES, quantiles_of
 from titans_seq.training.series_scores import calibration, score, score_text, steps
@@ -72,6 +72,7 @@ def run(job: BacktestJob, *, watch: Watch = lambda stage, done, total, note: Non
     quantiles = tuple(sorted({*quantiles_of(job.levels or (90.0,), ()), *DEFAULT_QUANTILES}))
     panel = read_table(job.data, job.table)
     windows: Windows = windows_of(panel, horizon=job.settings.horizon, count=job.n_windows, step=job.step_size)
+    panel, windows = without_empty(panel, windows)
     frame, facts = roll(panel, windows, job.settings, quantiles=quantiles, refit=job.refit, watch=watch)
     report = {
         "format_version": 1,

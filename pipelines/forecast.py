@@ -11,6 +11,7 @@ Cost: closed form, seconds to a minute on a CPU; figures are in LOG.md.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -29,11 +30,13 @@ from titans_seq.timeseries.zones import parse_moment
 from titans_seq.training.series_covariates import check_coming, read_coming
 from titans_seq.training.series_figures import draw_forecast
 from titans_seq.training.series_fit import fit_series
-from titans_seq.training.series_output import describe_choice, forecast_frame, quantiles_of
+from titans_seq.training.series_output import describe_choice, describe_empty, forecast_frame, quantiles_of
 from titans_seq.training.series_rows import known_options, newer_rows, tick_before
 from titans_seq.training.series_undo import as_of as state_as_of
 
 __all__ = ["ForecastJob", "run"]
+
+_log = logging.getLogger(__name__)
 
 Watch = Callable[[str, float, float, str], None]
 
@@ -85,6 +88,8 @@ def run(job: ForecastJob, *, watch: Watch = lambda stage, done, total, note: Non
     check_target(job.plot, ".png")
     check_target(job.state)
     panel, snapshot, words = settle(job, watch)
+    if (line := describe_empty(snapshot.state)) is not None:
+        _log.warning(line)
     horizon = job.horizon or snapshot.model.recipe.horizon
     frame = forecast_frame(
         snapshot.model, snapshot.state, horizon=horizon, quantiles=quantiles, names=Names(),

@@ -11,6 +11,7 @@ Cost: seconds to a minute on a CPU; nothing is random, so nothing has a seed.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,9 +25,11 @@ from titans_seq.timeseries import TableOptions, read_table, stamp_text
 from titans_seq.training.ranks import first_process
 from titans_seq.training.run_folder import begin_run, refuse_existing
 from titans_seq.training.series_fit import Fitted, fit_series
-from titans_seq.training.series_output import describe_choice
+from titans_seq.training.series_output import describe_choice, describe_empty
 
 __all__ = ["TrainSeriesJob", "run"]
+
+_log = logging.getLogger(__name__)
 
 Watch = Callable[[str, float, float, str], None]
 
@@ -51,6 +54,8 @@ def run(job: TrainSeriesJob, *, watch: Watch = lambda stage, done, total, note: 
     refuse_existing(job.out, resumable=False)
     panel = read_table(job.data, job.table)
     fitted = fit_series(panel, job.config.series, watch=watch)
+    if (line := describe_empty(fitted.state)) is not None:
+        _log.warning(line)
     newest = stamp_text(int(fitted.state.tick.max()), panel.clock)
     begin_run(job.out, job.config, {"data": str(job.data), "rows": panel.rows, "series": len(panel), "newest": newest})
     save_model(job.out / "model.safetensors", fitted.model, names=panel.names, config=dump_config(job.config))
@@ -74,6 +79,7 @@ def report(fitted: Fitted, *, panel_notes: tuple[str, ...]) -> dict[str, Any]:
         "table": list(panel_notes),
         "remarks": describe_choice(choice, model),
         "state_bytes": fitted.state.nbytes,
+        "without_numbers": fitted.state.empty,
     }
     if choice is not None:
         record["validation_mse"] = {"structured ridge": choice.best.mse, "ridge": choice.ridge.mse, **choice.baselines}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
 from titans_seq.cli import main
@@ -169,3 +171,44 @@ def test_observe_refuses_rows_that_do_not_go_on_and_keeps_the_state(
     (tmp_path / "cut.state").write_bytes(before[:2000])
     assert call("observe", new, "--state", tmp_path / "cut.state") == 2
     assert "expected a safetensors file" in said(capsys)
+
+
+def test_a_series_without_numbers_is_named_and_the_others_are_forecast(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its forecast is empty until `observe` brings its first number, whatever its size; any cut gives the same."""
+    both = [f"a,{row}" for row in ROWS[:80]] + [f"b,{stamp}," for stamp in STAMPS[:80]]
+    (tmp_path / "t.csv").write_bytes(table(*both, header="unique_id,ds,y"))
+    (tmp_path / "a.csv").write_bytes(table(*both[:80], header="unique_id,ds,y"))
+    state = tmp_path / "s.state"
+    short = ("--horizon", 3, "--max-lookback", 8)
+    assert call("forecast", tmp_path / "a.csv", *short, "-o", tmp_path / "alone.csv") == 0
+    assert call("forecast", tmp_path / "t.csv", *short, "-o", tmp_path / "o.csv", "--state", state) == 0
+    line = "the series 'b' holds no number; forecasts are empty there until `observe` brings the first"
+    assert capsys.readouterr().err.count(line) == 1
+    found, alone = pl.read_csv(tmp_path / "o.csv"), pl.read_csv(tmp_path / "alone.csv")
+    assert found["unique_id"].to_list() == ["a"] * 3 + ["b"] * 3
+    assert found["ds"][3:].to_list() == found["ds"][:3].to_list()
+    assert found["titans"].is_null().to_list() == found["titans-lo-90"].is_null().to_list() == [False] * 3 + [True] * 3
+    assert np.allclose(found["titans"][:3].to_numpy(), alone["titans"].to_numpy(), rtol=1e-6)
+    size = [f"b,{row.split(',')[0]},{1000 * float(row.split(',')[1]):.1f}" for row in ROWS[80:]]
+    size[0] = f"b,{STAMPS[80]},"
+    last: dict[int, pl.DataFrame] = {}
+    for cut in (1, 7):
+        copy = tmp_path / f"{cut}.state"
+        copy.write_bytes(state.read_bytes())
+        for part in (slice(80, 80 + cut), slice(80 + cut, 100)):
+            new = [f"a,{row}" for row in ROWS[part]] + size[part.start - 80 : part.stop - 80]
+            (tmp_path / "new.csv").write_bytes(table(*new, header="unique_id,ds,y"))
+            assert call("observe", tmp_path / "new.csv", "--state", copy) == 0
+        assert call("forecast", "--state", copy, "-o", tmp_path / "o.csv") == 0
+        last[cut] = pl.read_csv(tmp_path / "o.csv")
+    assert last[1]["titans"].is_null().sum() == 0
+    assert np.allclose(last[1]["titans"].to_numpy(), last[7]["titans"].to_numpy(), rtol=1e-8)
+    assert last[1]["titans"][3:].abs().max() > 100 * last[1]["titans"][:3].abs().max()
+    assert (
+        call("backtest", tmp_path / "t.csv", *short, "--n-windows", 2, "--step-size", 3, "--out", tmp_path / "b") == 0
+    )
+    assert "left out, as they hold no number before the first window: 'b'" in capsys.readouterr().err
+    assert call("train-series", tmp_path / "t.csv", "--horizon", 3, "--out", tmp_path / "run") == 0
+    assert json.loads((tmp_path / "run" / "report.json").read_text())["without_numbers"] == ["b"]

@@ -156,6 +156,40 @@ def test_a_row_beside_the_clock_is_named(tmp_path: Path) -> None:
         read_table(write(tmp_path, rows(*(f"{stamp},1" for stamp in stamps))))
 
 
+def test_rows_beside_the_clock_are_moved_or_left_out_when_asked(tmp_path: Path) -> None:
+    clock = read_table(write(tmp_path, rows(*(f"{stamp},1" for stamp in HOURS)))).clock
+    late = write(tmp_path, rows("2024-01-02 00:00,1", "2024-01-02 00:58,2", "2024-01-02 02:10,3"), "late.csv")
+    with pytest.raises(InputFileError, match=r"line 3: .*when the model was made, so .*--off-clock nearest"):
+        read_table(late, clock=clock)
+    panel = read_table(late, TableOptions(off_clock="nearest"), clock=clock)
+    assert panel.series[0].values[:, 0].tolist() == [1, 2, 3]
+    assert "2 rows beside the clock of 1h, first 2024-01-02 00:58:00 in line 3" in panel.notes[-1]
+    panel = read_table(late, TableOptions(off_clock="drop"), clock=clock)
+    assert panel.series[0].values[:, 0].tolist() == [1]
+    both = write(tmp_path, rows("2024-01-02 00:00,1", "2024-01-02 00:10,2"), "both.csv")
+    with pytest.raises(InputFileError, match=r"line 3: the same time stands in line 2 already.*--duplicates"):
+        read_table(both, TableOptions(off_clock="nearest"), clock=clock)
+    with pytest.raises(InputFileError, match=r"no row stands on the clock of 1h"):
+        read_table(write(tmp_path, rows("2024-01-02 00:10,2"), "none.csv"), TableOptions(off_clock="drop"), clock=clock)
+    with pytest.raises(ConfigError, match=r"--freq 30m: the clock was settled as 1h"):
+        read_table(late, TableOptions(freq="30m"), clock=clock)
+
+
+def test_rows_move_to_the_nearest_working_day_and_month(tmp_path: Path) -> None:
+    days = [f"2024-01-{day:02d},1" for day in (*range(1, 6), *range(8, 13), *range(15, 20))]
+    clock = read_table(write(tmp_path, rows(*days))).clock
+    assert clock.name == "1bd"
+    path = write(tmp_path, rows("2024-01-22,1", "2024-01-27,2", "2024-01-30,3"), "new.csv")  # the 27th is a Saturday
+    panel = read_table(path, TableOptions(off_clock="nearest"), clock=clock)
+    assert [str(np.datetime64(int(tick), "us"))[:10] for tick in panel.series[0].ticks[[0, 4, 6]]] == [
+        "2024-01-22", "2024-01-26", "2024-01-30",
+    ]  # fmt: skip
+    assert panel.series[0].values[[0, 4, 6], 0].tolist() == [1, 2, 3]
+    clock = read_table(write(tmp_path, rows(*(f"2024-{month:02d}-01,1" for month in range(1, 9))))).clock
+    path = write(tmp_path, rows("2024-09-02,1", "2024-09-29,2"), "months.csv")
+    assert read_table(path, TableOptions(off_clock="nearest"), clock=clock).series[0].values[:, 0].tolist() == [1, 2]
+
+
 def test_uneven_stamps_count_rows(tmp_path: Path) -> None:
     stamps = ("00:00:03", "00:10:59", "00:31:00", "00:33:17", "01:14:31", "01:15:02")
     panel = read_table(write(tmp_path, rows(*(f"2024-01-01 {stamp},1" for stamp in stamps))))

@@ -34,6 +34,8 @@ import click
 @click.option("--decimal-comma", is_flag=True, help="Numbers are written 3,14.")
 @click.option("--duplicates", type=click.Choice(["refuse", "first", "last", "mean"]), default="refuse",
               show_default=True, help="Two rows of the same id and time.")  # fmt: skip
+@click.option("--off-clock", type=click.Choice(["refuse", "nearest", "drop"]), default="refuse",
+              show_default=True, help="Rows beside the clock: move to its nearest row, or leave out.")  # fmt: skip
 @click.pass_context
 def command(ctx: click.Context, table: Path, out: Path, **options: Any) -> None:
     """Score each row of DATA (CSV or Parquet) by how little it looks like what its series did before.
@@ -55,7 +57,7 @@ def command(ctx: click.Context, table: Path, out: Path, **options: Any) -> None:
     reading = {
         name: options.pop(name)
         for name in ("id_col", "time_col", "target_cols", "wide", "freq", "time_zone", "time_format", "decimal_comma",
-                     "duplicates")
+                     "duplicates", "off_clock")
     }  # fmt: skip
     with Talk(quiet=bool(ctx.find_root().params.get("quiet"))) as talk:
         job = pipeline.prepare(table=table, out=out, options=TableOptions(**reading), **options)

@@ -26,9 +26,17 @@ _OPTIONS = (
         show_default=True,
         help="Two rows of the same series and time.",
     ),
+    click.option(
+        "--off-clock",
+        type=click.Choice(["refuse", "nearest", "drop"]),
+        default="refuse",
+        show_default=True,
+        help="Rows that stand beside the clock: move each to its nearest row, or leave them out.",
+    ),
 )
 _NAMES = (
     "id_col", "time_col", "target_cols", "wide", "freq", "time_zone", "time_format", "decimal_comma", "duplicates",
+    "off_clock",
 )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from titans_seq.cli.series_options import table_options
 TABLES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet", ".pq", ".parq")
 _OF_TABLES = (
     "id_col", "time_col", "target_cols", "wide", "freq", "time_zone", "time_format", "decimal_comma", "duplicates",
-    "train",
+    "off_clock", "train",
 )  # fmt: skip
 
 

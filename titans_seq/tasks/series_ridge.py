@@ -43,6 +43,7 @@ FRESH = 0.5
 STRETCH_RATE = 0.2
 """How fast the width of the intervals follows what they have held, per horizon."""
 _BAND = 0.9
+_NEVER = np.iinfo(np.int64).max
 _BLOCK = 1024
 _MOST = 12_000_000
 """Numbers of features laid out at once."""
@@ -121,9 +122,10 @@ class SeriesModel:
         mean, deviation = track_scales(panel)
         at = {name: i for i, name in enumerate(self.tracks)}
         for i, name in enumerate(names):
-            if name in at:
+            if name in at and np.isfinite(self.mean[at[name]]):
                 mean[i], deviation[i] = self.mean[at[name]], self.deviation[at[name]]
         learned = np.array([self.learned if name in at else 0 for name in names], np.int64)
+        learned[np.isnan(mean)] = _NEVER  # their size is a guess, and one far too large would rule the sums
         return empty_state(
             self.recipe, tuple(names), self.weights, mean=mean, deviation=deviation, every=self.every,
             gram=self.gram, cross=self.cross, learned=learned,
@@ -171,7 +173,10 @@ class SeriesModel:
                     yield max(first, piece[0]), min(last, piece[1])
 
     def path(self, state: SeriesState, coming: Array | None = None) -> Array:
-        """Give the point forecast of every track in its own units, (tracks, horizon); ``coming`` as for `features`."""
+        """Give the point forecast of every track in its own units, (tracks, horizon); ``coming`` as for `features`.
+
+        It is NaN for a track without any number.
+        """
         x, mean = self.features(state, coming)
         return (x @ state.weights + mean) * state.deviation[:, None] + state.mean[:, None]
 
@@ -253,6 +258,8 @@ class SeriesModel:
     ) -> None:  # fmt: skip
         """Append n rows to some tracks, and score the forecasts that they realise."""
         fresh = state.rows[tracks] == 0
+        first = tracks[fresh]  # a track that had no number anywhere is measured from its first one on
+        state.mean[first] = np.where(np.isnan(state.mean[first]), values[fresh, 0], state.mean[first])
         values = (values - state.mean[tracks, None]) / state.deviation[tracks, None]
         if fresh.any():  # before a track's first row there is its first value
             state.numbers[tracks[fresh]] = before_first(self.recipe.sources, values[fresh, 0])
@@ -418,17 +425,29 @@ def empty_state(
 
 
 def track_scales(panel: Panel) -> tuple[Array, Array]:
-    """Give mean and deviation of each track's known values; the deviation of a constant is 1."""
+    """Give mean and deviation of each track's known values; the deviation of a constant is 1.
+
+    A track without any has NaN for its mean until its first value comes (`SeriesModel.advance`), which is then taken
+    for it, and the usual deviation of the others.
+    """
     mean, deviation = [], []
     for series in panel:
         for line in series.values.T:
             known = line[np.isfinite(line)]
-            if not len(known):
-                raise RangeError(f"the series {series.id or panel.channels[0]!r} holds no number; leave its rows out")
-            spread = float(known.std())
-            mean.append(float(known.mean()))
-            deviation.append(spread if spread > 1e-12 * max(1.0, abs(mean[-1])) else 1.0)
-    return np.array(mean), np.array(deviation)
+            spread = float(known.std()) if len(known) else np.nan
+            mean.append(float(known.mean()) if len(known) else np.nan)
+            constant = len(known) > 0 and spread <= 1e-12 * max(1.0, abs(mean[-1]))
+            deviation.append(1.0 if constant else spread)
+    if mean and np.isnan(mean).all():
+        names = ", ".join(repr(series.id or panel.channels[0]) for series in panel.series[:3])
+        raise RangeError(f"the series {names} holds no number; leave its rows out")
+    return np.array(mean), like_the_others(np.array(mean), np.array(deviation))
+
+
+def like_the_others(mean: Array, deviation: Array) -> Array:
+    """Give tracks that have no mean yet the median deviation of those that have one."""
+    none = np.isnan(mean)
+    return np.where(none, np.median(deviation[~none]), deviation) if none.any() else deviation
 
 
 def _design(

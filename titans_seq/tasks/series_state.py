@@ -34,7 +34,7 @@ class SeriesState:
     known
         Where the value was known, (tracks, kept).
     mean, deviation
-        What standardises each track, (tracks,).
+        What standardises each track, (tracks,); the mean is NaN before the first number of a track that had none.
     scale, scored
         Running mean of the absolute error of realised forecasts, and how many it has seen, (tracks,).
     quick, tried
@@ -80,6 +80,17 @@ class SeriesState:
     def clock_position(self) -> int:
         """Clock position of the newest row of any track; -1 before the first."""
         return int(self.position.max(initial=-1))
+
+    @property
+    def empty(self) -> list[str]:
+        """Tracks that have had no number yet."""
+        return [name for name, rows in zip(self.tracks, self.rows, strict=True) if not rows]
+
+    def standing(self) -> tuple[Counts, Counts]:
+        """Give tick and clock position of each track's last row, (tracks,); the newest of all where it has had none."""
+        newest = int(np.argmax(self.position))
+        none = self.rows == 0
+        return np.where(none, self.tick[newest], self.tick), np.where(none, self.position[newest], self.position)
 
     @property
     def nbytes(self) -> int:

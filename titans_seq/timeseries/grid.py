@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from titans_seq.errors import InputFileError
-from titans_seq.timeseries.clock import Clock, Ticks, Unit, infer_clock
+from titans_seq.timeseries.clock import Clock, Ticks, Unit, infer_clock, stamp_text
 from titans_seq.timeseries.panel import Series, Values
+
+OffClock = Literal["refuse", "nearest", "drop"]
 
 _MOST_GAPS = 50
 """A grid with more than this many missing rows for each given one is taken for a wrong step."""
@@ -79,6 +82,14 @@ class Rows:
             values=values, covariates=covariates,
         )  # fmt: skip
 
+    def take(self, keep: NDArray[np.bool_]) -> Rows:
+        """Leave out the rows that are not marked in ``keep``."""
+        owner = self.owner[keep]
+        return replace(
+            self, owner=owner, ticks=self.ticks[keep], rows=self.rows[keep], first=np.r_[True, np.diff(owner) != 0],
+            values=self.values[keep], covariates=self.covariates[keep],
+        )  # fmt: skip
+
     def each(self) -> Iterator[tuple[int, slice]]:
         """Give each series' index and its rows."""
         starts = np.flatnonzero(self.first)
@@ -140,23 +151,57 @@ def _span(step: float) -> str:
     return f"{step:g}"
 
 
-def even_rows(rows: Rows, clock: Clock, *, path: Path, first_line: int, notes: list[str]) -> list[Series]:
-    """Lay each series on the grid; rows that the table lacks become missing values."""
+def on_clock(
+    rows: Rows, clock: Clock, how: OffClock, *, path: Path, first_line: int, fixed: bool, notes: list[str]
+) -> Rows:
+    """Refuse rows that stand beside the clock, leave them out, or move each to the clock's nearest row.
+
+    Hourly from 00:00, ``nearest``: ``[00:00, 00:58, 02:10] -> [00:00, 01:00, 02:00]``.
+
+    Parameters
+    ----------
+    fixed
+        Whether the clock is that of a state or model, which no option can change.
+    """
+    if clock.unit == "row":
+        return rows
+    positions, exact = clock.positions(rows.ticks)
+    if exact.all():
+        return rows
+    at, count = int(np.argmin(exact)), int((~exact).sum())
+    stamp = stamp_text(int(rows.ticks[at]), clock)
+    if how == "refuse":
+        kept = "the clock was settled when the model was made, so move such rows by" if fixed else (
+            "give --freq, or --freq rows to count rows instead of time; or move such rows by"
+        )  # fmt: skip
+        raise InputFileError(
+            path, int(rows.rows[at]) + first_line,
+            problem=f"{stamp} is not on the clock of {clock.name} ({count} such rows)",
+            hint=f"{kept} --off-clock nearest, or leave them out by --off-clock drop",
+        )  # fmt: skip
+    line = f"{count} rows beside the clock of {clock.name}, first {stamp} in line {int(rows.rows[at]) + first_line}, "
+    if how == "drop":
+        notes.append(line + "were left out")
+        if not exact.any():
+            raise InputFileError(
+                path, problem=f"no row stands on the clock of {clock.name}", hint="give --off-clock nearest"
+            )
+        return rows.take(exact)
+    notes.append(line + "were moved to its nearest row")
+    beside = np.stack([clock.ticks(positions + step) for step in (-1, 0, 1)])
+    nearest = np.take_along_axis(beside, np.abs(beside - rows.ticks).argmin(axis=0)[None], axis=0)[0]
+    return replace(rows, ticks=np.where(exact, rows.ticks, nearest))
+
+
+def even_rows(rows: Rows, clock: Clock, *, path: Path, notes: list[str]) -> list[Series]:
+    """Lay series, whose rows are all on the clock, on its grid; rows that the table lacks become missing values."""
     if not rows.sorted_before:
         notes.append("rows were not in the order of series and time; sorted")
     if clock.unit == "row":
         notes.append("the stamps are uneven: rows are taken as evenly spaced (give --freq to put them on a clock)")
         positions = np.arange(len(rows.ticks)) - np.repeat(*_starts(rows))
     else:
-        positions, exact = clock.positions(rows.ticks)
-        if not exact.all():
-            at = int(np.argmin(exact))
-            stamp = rows.ticks[at] if clock.unit == "integer" else np.datetime64(int(rows.ticks[at]), "us")
-            raise InputFileError(
-                path, int(rows.rows[at]) + first_line,
-                problem=f"{stamp} is not on the clock of {clock.name} ({int((~exact).sum())} such rows)",
-                hint="give --freq, or --freq rows to count rows instead of time",
-            )  # fmt: skip
+        positions, _ = clock.positions(rows.ticks)
     series = []
     gaps = filled = 0
     for owner, part in rows.each():

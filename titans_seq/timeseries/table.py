@@ -18,7 +18,7 @@ from titans_seq.errors import ConfigError, InputFileError
 from titans_seq.timeseries.cells import WITH_OFFSET
 from titans_seq.timeseries.clock import Clock, parse_frequency
 from titans_seq.timeseries.columns import Columns, choose_columns
-from titans_seq.timeseries.grid import Rows, common_clock, even_rows
+from titans_seq.timeseries.grid import OffClock, Rows, common_clock, even_rows, on_clock
 from titans_seq.timeseries.panel import Names, Panel
 from titans_seq.timeseries.reading import Bounds, Reader
 from titans_seq.timeseries.sources import FrameTable, Table, first_rows, open_table
@@ -50,6 +50,8 @@ class TableOptions:
         Numbers are written 3,14.
     duplicates
         What to do with two rows of the same id and time.
+    off_clock
+        What to do with rows that stand beside the clock: refuse them, move each to its nearest row, or drop them.
     max_rows
         Newest rows of all series together that are looked at; 0 for all. See `titans_seq.timeseries.extent`.
     """
@@ -64,6 +66,7 @@ class TableOptions:
     time_format: str | None = None
     decimal_comma: bool = False
     duplicates: Duplicates = "refuse"
+    off_clock: OffClock = "refuse"
     max_rows: int = 0
 
 
@@ -132,12 +135,19 @@ def _read(table: Table, options: TableOptions, clock: Clock | None, bounds: Boun
         raise InputFileError(path, expected="rows below the header", found="none")
     first_line = table.first_line
     rows = _without_duplicates(rows, path, options.duplicates, columns, first_line=first_line, notes=notes)
+    wanted = parse_frequency(options.freq) if options.freq else None
+    fixed = clock is not None
     if clock is None:
-        wanted = parse_frequency(options.freq) if options.freq else None
         clock = common_clock(
             rows, wanted, integers=columns.integers, zone=reader.zone, dates=reader.dates(rows), path=path
         )
-    series = even_rows(rows, clock, path=path, first_line=first_line, notes=notes)
+    elif wanted is not None and wanted != (clock.unit, 1 if clock.unit == "row" else clock.step):
+        raise ConfigError(
+            f"--freq {options.freq}: the clock was settled as {clock.name} when the model was made; leave --freq out"
+        )
+    rows = on_clock(rows, clock, options.off_clock, path=path, first_line=first_line, fixed=fixed, notes=notes)
+    rows = _without_duplicates(rows, path, options.duplicates, columns, first_line=first_line, notes=notes)
+    series = even_rows(rows, clock, path=path, notes=notes)
     for note in notes[1:]:
         _log.info(note)
     panel = Panel(tuple(series), clock, columns.targets, columns.covariates, names, tuple(notes))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -35,6 +36,7 @@ ARMS: Final = {
 }
 """Columns beside ours: what each takes away from the same weights."""
 
+_log = logging.getLogger(__name__)
 Watch = Callable[[str, float, float, str], None]
 
 
@@ -101,6 +103,35 @@ def windows_of(panel: Panel, *, horizon: int, count: int, step: int) -> Windows:
             f"ask for at most {fit} windows, or a shorter horizon"
         )
     return Windows(tuple(lengths - rows for rows in back), horizon)
+
+
+def without_empty(panel: Panel, windows: Windows) -> tuple[Panel, Windows]:
+    """Leave out, and name, the series that hold no number before the first cutoff: nothing can be forecast there.
+
+    Raises
+    ------
+    RangeError
+        No series is left; one of several columns of a series that stays.
+    """
+    known = [
+        np.isfinite(series.values[: int(stop)]).any(axis=0)
+        for series, stop in zip(panel, windows.cutoffs[0], strict=True)
+    ]
+    names = [series.id or panel.channels[0] for series, some in zip(panel, known, strict=True) if not some.any()]
+    kept = np.array([some.any() for some in known])
+    for series, some in zip(panel, known, strict=True):
+        if some.any() and not some.all():
+            track = panel.tracks_of(series)[int(np.argmin(some))]
+            raise RangeError(
+                f"{track!r} holds no number before the first window; ask for fewer windows, or leave it out"
+            )
+    if not kept.any():
+        raise RangeError(f"the series {names[0]!r} holds no number before the first window; ask for fewer windows")
+    if kept.all():
+        return panel, windows
+    _log.warning("left out, as they hold no number before the first window: %s", ", ".join(map(repr, names)))
+    parts = [series for series, some in zip(panel, kept, strict=True) if some]
+    return panel.replace(parts), replace(windows, cutoffs=tuple(cutoff[kept] for cutoff in windows.cutoffs))
 
 
 def roll(

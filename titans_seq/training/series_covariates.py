@@ -75,8 +75,8 @@ def coming_of(
     wanted = tuple(covariate.name for covariate in model.recipe.foreknown)
     if not wanted:
         return None
-    stands = zip(state.tick.tolist(), state.position.tolist(), strict=True)
-    ticks = [model.clock.after(tick, position, model.recipe.horizon) for tick, position in stands]
+    stands = zip(*state.standing(), strict=True)
+    ticks = [model.clock.after(int(tick), int(position), model.recipe.horizon) for tick, position in stands]
     ids = [_series_of(track, model.channels, has_ids=names.has_ids) for track in state.tracks]
     return coming_rows(read(wanted), ids, ticks, covariates=wanted, path=path)
 

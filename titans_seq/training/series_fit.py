@@ -19,7 +19,7 @@ from titans_seq.errors import RangeError
 from titans_seq.metrics.forecast import seasonal_scale
 from titans_seq.tasks.series_baselines import baseline_weights
 from titans_seq.tasks.series_recipe import Recipe, centre_moments, centred_columns, solve
-from titans_seq.tasks.series_ridge import SeriesModel, track_scales
+from titans_seq.tasks.series_ridge import SeriesModel, like_the_others, track_scales
 from titans_seq.tasks.series_rows import Line
 from titans_seq.tasks.series_solve import Portions
 from titans_seq.tasks.series_sources import before_first
@@ -314,6 +314,7 @@ def _train_scales(panel: Panel, valid_rows: int, season: int) -> tuple[Array, Ar
     fiftieth of the deviation: measured in deviations, the most regular series would hardly count.
     """
     mean, deviation = track_scales(panel)
+    many = sum(bool(np.isfinite(series.values).any()) for series in panel) > 1
     index = 0
     for series in panel:
         for line in series.values.T:
@@ -322,11 +323,11 @@ def _train_scales(panel: Panel, valid_rows: int, season: int) -> tuple[Array, Ar
             spread = float(known.std()) if len(known) else 0.0
             if spread > 1e-12 * max(1.0, abs(float(known.mean())) if len(known) else 1.0):
                 mean[index], deviation[index] = known.mean(), spread
-                if len(panel) > 1:
+                if many:
                     size = seasonal_scale(rows, season)
                     deviation[index] = np.fmax(size, 0.02 * spread)
             index += 1
-    return mean, deviation
+    return mean, like_the_others(mean, deviation)
 
 
 def _seasons(panel: Panel, settings: SeriesSection, train_rows: int) -> tuple[int, ...]:

@@ -57,10 +57,22 @@ def forecast_frame(
     for quantile in quantiles:
         columns[column_of(quantile)] = model.quantile(state, path, quantile)[:, :horizon]
     ticks = [
-        model.clock.after(int(tick), int(position), horizon)
-        for tick, position in zip(state.tick, state.position, strict=True)
+        model.clock.after(int(tick), int(position), horizon) for tick, position in zip(*state.standing(), strict=True)
     ]
-    return forecast_table(state.tracks, ticks, columns, clock=model.clock, names=names)
+    frame = forecast_table(state.tracks, ticks, columns, clock=model.clock, names=names)
+    return frame.with_columns(pl.col(*columns).fill_nan(None))
+
+
+def describe_empty(state: SeriesState) -> str | None:
+    """Say which series have no number yet, and what becomes of them; None where all have one."""
+    names = state.empty
+    if not names:
+        return None
+    shown = ", ".join(repr(name) for name in names[:3]) + (" ..." if len(names) > 3 else "")
+    what = (
+        f"the series {shown} holds no number" if len(names) == 1 else f"{len(names):,} series hold no number: {shown}"
+    )
+    return f"{what}; forecasts are empty there until `observe` brings the first"
 
 
 def describe_choice(choice: Choice | None, model: SeriesModel) -> list[str]:
