@@ -42,14 +42,15 @@ class Set:
 SPLICED = (
     'labels={"classes": ["CDS", "exon", "intron"], "frames": ["CDS"], "translation_table": 1}',
     "split.by=contig", "split.valid_fraction=0.15", "split.decoder_fraction=0.15", "evaluation.carry_bases=0",
+    "letters.noise=0.1", "letters.dropout=0.3", "optimiser.weight_decay=0.2",
 )  # fmt: skip
 SETS = {
     "yeast": Set(("scerevisiae_chrIV.fa.gz", "scerevisiae_chrIV.gtf.gz"), "second half", 12, (
         'labels={"classes": ["CDS"], "frames": ["CDS"], "translation_table": 1, "start_codons": ["ATG"], '
         '"decode": "orf"}', "split.valid_fraction=0.5", "decoder.train_bases=700000",
     )),
-    "worm": Set(("celegans_1pct.fa.gz", "celegans_1pct.gff3.gz"), "contigs", 12, SPLICED),
-    "cress": Set(("athaliana_1pct.fa.gz", "athaliana_1pct.gff3.gz"), "contigs", 12, SPLICED),
+    "worm": Set(("celegans_1pct.fa.gz", "celegans_1pct.gff3.gz"), "contigs", 20, SPLICED),
+    "cress": Set(("athaliana_1pct.fa.gz", "athaliana_1pct.gff3.gz"), "contigs", 20, SPLICED),
     "chloroplast": Set(("athaliana_chloroplast_NC_000932.gb.gz",), "last quarter, most of it the second copy of an "
                        "inverted repeat", 40, (
         'labels={"classes": ["CDS", "tRNA", "rRNA"], "frames": ["CDS"], "decode": "none"}', "split.valid_fraction=0.25",

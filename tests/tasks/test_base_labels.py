@@ -201,3 +201,18 @@ def test_the_cnn_treats_the_strands_alike(tokens: np.ndarray) -> None:
         there = cnn(torch.from_numpy(complement(block[::-1]).copy())[None], margin=24)
     assert here.shape == (1, 2, LENGTH, 4)
     assert torch.allclose(here[0, 0], there[0, 1].flip(0), atol=1e-5)
+
+
+def test_noise_and_dropout_are_for_training_alone(task: BaseLabels, tokens: np.ndarray) -> None:
+    task.noise, task.dropout.p = 0.2, 0.3
+    block = torch.from_numpy(tokens[: LENGTH + 48].copy())[None]
+    block[0, 30:60] = 4
+    with torch.no_grad():
+        assert torch.equal(task.hidden(block), task.hidden(block))
+        task.train()
+        torch.manual_seed(1)
+        noisy = task._noisy(block.long())
+        assert 0.05 < (noisy != block).float().mean() < 0.25
+        assert (noisy[0, 30:60] == 4).all()
+        assert int(noisy[0, :30].max()) < 4
+        assert not torch.equal(task.hidden(block), task.hidden(block))

@@ -65,12 +65,17 @@ class LettersSection(Section):
         Channels of a base, and of a row of the table of hexamers.
     site_weight
         Weight of the cost of gene starts.
+    noise, dropout
+        Share of the letters that training replaces by others, and of the encoder's input and output that it leaves out:
+        for genomes of a million bases, which are learned by heart without.
     """
 
     patch: Positive = 12
     width: Positive = 32
     table_width: Positive = 16
     site_weight: NonNegativeReal = 1.0
+    noise: Fraction = 0.0
+    dropout: Fraction = 0.0
 
     @model_validator(mode="after")
     def _whole_codons(self) -> "LettersSection":

@@ -105,6 +105,10 @@ class BaseLabels(nn.Module):
         Codon numbers (``16 a + 4 b + c``) at which a gene may begin; empty leaves the site head out.
     site_weight
         Weight of the site loss against the loss of the states.
+    noise
+        Share of the letters that training replaces by letters drawn at random; labels stay.
+    dropout
+        Of what the encoder reads and of what it says, in training.
     """
 
     shift: Tensor
@@ -122,8 +126,11 @@ class BaseLabels(nn.Module):
         table_width: int = 16,
         start_codons: Sequence[int] = (),
         site_weight: float = 1.0,
+        noise: float = 0.0,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        self.noise, self.dropout = noise, nn.Dropout(dropout)
         self.patch, self.margin, self.n_states, self.site_weight = patch, margin, n_states, site_weight
         self.start_codons = tuple(start_codons)
         self.letters = nn.Conv1d(N_TOKENS - 1, width, 9, padding=4)
@@ -219,7 +226,7 @@ class BaseLabels(nn.Module):
         self, tokens: Tensor, state: BaseLabelsState | None
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, StreamState]:
         """Both strands as rows (2B, W), their letters one-hot, g, what the heads read, and the encoder's state."""
-        tokens = tokens.long()
+        tokens = self._noisy(tokens.long())
         both = torch.cat([tokens, reverse_complement(tokens)])
         letters = F.one_hot(both, N_TOKENS)[..., :UNKNOWN].float()
         u = F.gelu(self.letters(letters.transpose(1, 2)))
@@ -227,10 +234,18 @@ class BaseLabels(nn.Module):
         e = self.table(_hexamers(both))
         x = self.from_table(self._by_frame(e)) + self.from_letters(u.unflatten(1, (-1, self.patch)).flatten(2))
         mask = (both < UNKNOWN).unflatten(1, (-1, self.patch)).any(-1)
-        y, after = self.encoder(x, state=None if state is None else state.encoder, mask=mask)
+        y, after = self.encoder(self.dropout(x), state=None if state is None else state.encoder, mask=mask)
+        y = self.dropout(y)
         g = torch.cat([y, _other_strand(y)], -1)
         wide = self.to_bases(g).unflatten(-1, (self.patch, -1)).flatten(1, 2)
         return both, letters, g, F.gelu(wide + self.local(torch.cat([u, e], -1))), after
+
+    def _noisy(self, tokens: Tensor) -> Tensor:
+        """In training, some known letters replaced by others, on both strands alike."""
+        if not self.training or not self.noise:
+            return tokens
+        chosen = torch.rand(tokens.shape, device=tokens.device) < self.noise
+        return torch.where(chosen & (tokens < UNKNOWN), torch.randint_like(tokens, UNKNOWN), tokens)
 
     def _by_frame(self, e: Tensor) -> Tensor:
         """Sum a patch's vectors by their place modulo three: (2B, W, r) to (2B, W / P, 3 r)."""

@@ -25,4 +25,6 @@ def build_base_labels(config: TrainRegionsConfig) -> BaseLabels:
         table_width=config.letters.table_width,
         start_codons=starts,
         site_weight=config.letters.site_weight,
+        noise=config.letters.noise,
+        dropout=config.letters.dropout,
     )
