@@ -146,7 +146,7 @@ def run(job: AnnotateJob, *, watch: Watch = lambda stage, done, total, note: Non
         prediction
         for name, tokens, scores in contigs
         for prediction in contig_features(
-            name, tokens, scores, scheme=model.scheme, classes=job.classes, caller=caller, offsets=model.offsets
+            name, tokens, scores, scheme=model.scheme, classes=job.classes, caller=caller, rules=model.rules
         )
         if job.own[name][0] <= prediction.start < job.own[name][1]
     ]

@@ -30,12 +30,13 @@ from titans_seq.tasks.gene_calls import ContigScores
 from titans_seq.training.budget import plan_budget
 from titans_seq.training.loop import Fitting, Progress, fit
 from titans_seq.training.regions_baselines import majority, plain_scores, regressions
-from titans_seq.training.regions_decoder import class_truth, fit_caller, fit_offsets
+from titans_seq.training.regions_decoder import class_truth, fit_caller
 from titans_seq.training.regions_evaluate import ArmScores, run_table, score_arm
 from titans_seq.training.regions_job import RegionsJob, prepare
 from titans_seq.training.regions_members import each_member, whole_run, write_members
 from titans_seq.training.regions_networks import random_weights, small_cnn
 from titans_seq.training.regions_report import build_report, save_model, write_report
+from titans_seq.training.regions_runs import fit_runs
 from titans_seq.training.regions_streams import LabelledStreams, labelled_streams
 from titans_seq.training.report import read_report, report_text
 from titans_seq.training.runtime import Runtime, choose_runtime
@@ -76,13 +77,13 @@ def run_seed(job: RegionsJob, *, runtime: Runtime, watch: Watch) -> dict[str, An
         return {}
     task.eval()
     caller = fit_caller(job, task, watch=watch) if job.decode else None
-    offsets = fit_offsets(job, task, watch=watch)
-    save_model(job, task, caller, offsets)
+    rules = fit_runs(job, task, watch=watch)
+    save_model(job, task, caller, rules)
     arms: dict[str, ArmScores] = {}
     first: list[ContigScores] = []
     for arm in job.config.evaluation.arms if job.config.model.memory != "none" else ("reset",):
         arms[arm], scores = score_arm(job, task, caller, arm, watch=watch)
-        arms[arm].runs = run_table(job, scores, offsets)
+        arms[arm].runs = run_table(job, scores, rules)
         first = first or scores
     report = build_report(job, task=task, progress=progress, runtime=runtime, arms=arms, **baselines(job))
     write_report(job, report, task=task, arms=arms, scores=first, caller=caller)

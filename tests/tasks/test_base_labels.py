@@ -10,10 +10,9 @@ import torch
 
 from titans_seq.errors import RangeError
 from titans_seq.genomics import complement, encode
-from titans_seq.genomics.labels import LabelScheme
 from titans_seq.models import Encoder
 from titans_seq.tasks.base_labels import IGNORED, BaseLabels
-from titans_seq.tasks.gene_calls import ContigScores, best_offset, frame_log_odds, runs_of_class
+from titans_seq.tasks.gene_calls import ContigScores, frame_log_odds
 from titans_seq.tasks.label_cnn import LabelCnn
 from titans_seq.tasks.label_scan import read_ahead, scan
 
@@ -172,24 +171,6 @@ def test_windows_of_rare_states_are_added_and_leave_the_memory(task: BaseLabels,
     assert abs(float((rare.total - afresh.total).detach())) > 1e-3
     for name, value in plain.state.tensors().items():
         assert torch.equal(value, more.state.tensors()[name])
-
-
-def test_runs_of_a_class_that_is_seldom_sure() -> None:
-    """Bases of a class at 0.2 among others at 0.002: nothing without an offset, the class itself with the best one."""
-    scheme = LabelScheme(("CDS", "rRNA"))
-    p = np.full((2, 3000), 0.002)
-    truth = np.zeros((2, 3000), np.int8)
-    for strand, start, end in ((0, 300, 900), (1, 2000, 2200)):
-        p[strand, start:end], truth[strand, start:end] = 0.2, 2
-    rest = (1 - p)[..., None] * np.array([0.97, 0.01, 0.01, 0.01])
-    states = np.log(np.concatenate([rest, p[..., None]], -1)).astype(np.float16)
-    scores = ContigScores(states, np.zeros_like(truth, np.float16))
-    assert runs_of_class(scores, scheme, "rRNA") == []
-    offset = best_offset([(scores, truth)], scheme, "rRNA", number=2)
-    runs = runs_of_class(scores, scheme, "rRNA", offset=offset)
-    assert [(run.start, run.end, run.strand) for run in runs] == [(300, 900, 1), (2000, 2200, -1)]
-    assert runs[0].score == pytest.approx(np.log(0.2 / 0.8), abs=0.01)
-    assert best_offset([(scores, np.zeros_like(truth))], scheme, "rRNA", number=2) == 0.0
 
 
 def test_the_cnn_treats_the_strands_alike(tokens: np.ndarray) -> None:

@@ -25,6 +25,7 @@ from titans_seq.streaming.model import model_file
 from titans_seq.tasks.base_labels import BaseLabels
 from titans_seq.tasks.build_regions import build_base_labels
 from titans_seq.tasks.gene_calls import GeneCaller
+from titans_seq.tasks.run_calls import RunRule
 from titans_seq.tasks.spliced_calls import SplicedCaller
 from titans_seq.tensor_files import load_tensors, load_weights, read_metadata
 
@@ -43,15 +44,15 @@ class RegionsModel:
         What it was trained with.
     path
         The file that the weights came from.
-    offsets
-        Of each class that is written as runs of bases; see `titans_seq.tasks.gene_calls.runs_of_class`.
+    rules
+        Of each class that is written as runs of bases.
     """
 
     task: BaseLabels
     caller: GeneCaller | SplicedCaller | None
     config: TrainRegionsConfig
     path: Path
-    offsets: Mapping[str, float] = field(default_factory=dict)
+    rules: Mapping[str, RunRule] = field(default_factory=dict)
 
     @property
     def scheme(self) -> LabelScheme:
@@ -101,8 +102,22 @@ def open_regions_model(path: Path, *, device: torch.device | str = "cpu") -> Reg
             config.decoder.max_overlap,
             sites=sites,
         )
-    offsets = {str(kind): float(value) for kind, value in json.loads(words.get("offsets", "{}")).items()}
-    return RegionsModel(task=task.to(device).eval(), caller=caller, config=config, path=file, offsets=offsets)
+    rules = _rules(words, {name: value.numpy() for name, value in _under(tensors, "runs/").items()}, file)
+    return RegionsModel(task=task.to(device).eval(), caller=caller, config=config, path=file, rules=rules)
+
+
+def _rules(words: Mapping[str, str], letters: Mapping[str, Any], file: Path) -> dict[str, RunRule]:
+    try:
+        if "runs" not in words:  # a model from before letters could be asked
+            return {
+                kind: RunRule(offset=float(value)) for kind, value in json.loads(words.get("offsets", "{}")).items()
+            }
+        return {
+            kind: RunRule(float(rule["offset"]), letters.get(kind), float(rule["penalty"]))
+            for kind, rule in json.loads(words["runs"]).items()
+        }
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputFileError(file, problem=f"its rules of runs cannot be read ({error})", hint="train again") from None
 
 
 def _spliced(record: dict[str, Any], tables: dict[str, Any], config: TrainRegionsConfig, file: Path) -> SplicedCaller:

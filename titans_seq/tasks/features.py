@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from titans_seq.genomics.gene_decoder import Gene
 from titans_seq.genomics.gff_writer import Prediction, numbered
 from titans_seq.genomics.labels import LabelScheme
-from titans_seq.tasks.gene_calls import ContigScores, GeneCaller, runs_of_class
+from titans_seq.tasks.gene_calls import ContigScores, GeneCaller
+from titans_seq.tasks.run_calls import RunRule, runs_of_class
 from titans_seq.tasks.spliced_calls import PlacedGene, SplicedCaller
 
 
@@ -24,11 +25,11 @@ def contig_features(
     scheme: LabelScheme,
     classes: Sequence[str],
     caller: GeneCaller | SplicedCaller | None,
-    offsets: Mapping[str, float] = MappingProxyType({}),
+    rules: Mapping[str, RunRule] = MappingProxyType({}),
 ) -> list[Prediction]:
     """Features of ``classes`` of the contig ``name``; without a caller, genes are runs of bases as well.
 
-    `offsets` are added to the log-odds of the bases of a class that is written as runs.
+    `rules` say how the runs of a class are found.
     """
     found: list[Prediction] = []
     for kind in classes:
@@ -39,7 +40,7 @@ def contig_features(
         genes = (
             caller.genes(tokens, scores)
             if isinstance(caller, GeneCaller) and decoded
-            else runs_of_class(scores, scheme, kind, offset=offsets.get(kind, 0.0))
+            else runs_of_class(tokens, scores, scheme, kind, rules.get(kind))
         )
         found += [_prediction(name, kind, gene, decoded=decoded) for gene in genes]
     return numbered(found)

@@ -1,4 +1,4 @@
-"""From the logits of a labelling model to features: genes through the decoder, everything else as runs of bases."""
+"""From the logits of a labelling model to genes without introns, through their decoder."""
 
 from __future__ import annotations
 
@@ -15,14 +15,9 @@ from titans_seq.genomics.gene_fitting import Known
 from titans_seq.genomics.gene_weights import GeneWeights
 from titans_seq.genomics.labels import LabelScheme
 from titans_seq.genomics.open_frames import GeneticCode, open_frames
-from titans_seq.genomics.runs import best_runs
 from titans_seq.genomics.start_sites import StartSites
 from titans_seq.tasks.label_scan import BlockScores
 
-RUN_PENALTY = 20.0
-"""Log-odds that a run of a class must be worth: a few bases that are nearly sure, or many that are likely."""
-OFFSETS = (0.0, 1.0, 2.0, 3.0, 4.0, 5.0)
-"""Tried for each class; the first is taken where none is better."""
 _LEAST = 1e-6
 NETWORK = "network"
 """Name of the network's tracks among those of the decoder."""
@@ -194,48 +189,6 @@ def frame_log_odds(log_p: NDArray[np.float32]) -> NDArray[np.float32]:
     phase = np.arange(len(odds)) % 3
     rows = np.arange(len(odds))
     return np.stack([odds[rows, (phase - frame) % 3] for frame in range(3)])
-
-
-def runs_of_class(
-    scores: ContigScores, scheme: LabelScheme, kind: str, *, min_length: int = 20, offset: float = 0.0
-) -> list[Gene]:
-    """Stretches of a class on both strands; the score is the mean of the log-odds of its bases.
-
-    `offset` is added to the log-odds of every base: a network is seldom sure of a class that it has seen little of, but
-    its bases come in a row.
-    """
-    first = scheme.first_state(kind)
-    p = scores.probability(range(first, first + (3 if kind in scheme.frames else 1)))
-    p = np.clip(np.nan_to_num(p, nan=0.0), _LEAST, 1 - _LEAST)
-    found = []
-    for number, strand in enumerate((1, -1)):
-        odds = np.log(p[number]) - np.log1p(-p[number])
-        for start, end, mean in best_runs(odds + offset, penalty=RUN_PENALTY, min_length=min_length):
-            found.append(Gene(start, end, strand, mean - offset, 1.0, False, False))
-    return sorted(found)
-
-
-def best_offset(
-    parts: Sequence[tuple[ContigScores, NDArray[np.int8]]], scheme: LabelScheme, kind: str, *, number: int
-) -> float:
-    """The offset of :func:`runs_of_class` whose runs agree best with annotated bases (F of beta 1/2); 0 for none.
-
-    `parts` are scores with the class of each base, int8 [2, T], -1 where it is not known; `number` is the class's.
-    """
-
-    def agreement(offset: float) -> float:
-        hit = wrong = missed = 0
-        for scores, truth in parts:
-            found = np.zeros(truth.shape, dtype=np.bool_)
-            for run in runs_of_class(scores, scheme, kind, offset=offset):
-                found[int(run.strand < 0), run.start : run.end] = True
-            known, own = truth >= 0, truth == number
-            hit += int((found & own).sum())
-            wrong += int((found & known & ~own).sum())
-            missed += int((own & ~found).sum())
-        return 1.25 * hit / max(1.25 * hit + wrong + 0.25 * missed, 1)
-
-    return max(OFFSETS, key=agreement)
 
 
 def marked(strand: Strand, own: list[tuple[int, int]]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

@@ -15,7 +15,7 @@ from titans_seq.genomics.gene_fitting import fit_weights
 from titans_seq.genomics.gene_weights import GeneWeights
 from titans_seq.metrics.genes import Interval
 from titans_seq.tasks.base_labels import BaseLabels
-from titans_seq.tasks.gene_calls import ContigScores, GeneCaller, best_offset, count_tables, strand_genes
+from titans_seq.tasks.gene_calls import ContigScores, GeneCaller, count_tables, strand_genes
 from titans_seq.tasks.label_scan import Arm, read_ahead, scan
 from titans_seq.tasks.spliced_calls import AnnotatedStretch, SplicedCaller, count_genes
 from titans_seq.training.regions_job import RegionsJob
@@ -165,22 +165,6 @@ def plain_weights(job: RegionsJob, caller: GeneCaller, stretches: Sequence[Stret
         for part in caller.known(tokens_of(job, stretch), None, genes_inside(job.genes[stretch.contig].whole, stretch))
     ]
     return fit_weights(known, max_overlap=caller.max_overlap)
-
-
-def fit_offsets(job: RegionsJob, task: BaseLabels, *, watch: Watch) -> dict[str, float]:
-    """The offset of each class that is written as runs of bases, chosen on the part kept for the decoder."""
-    parts = [
-        (
-            score_stretch(task, job.genome, stretch, length=job.config.blocks.length, arm="reset", watch=watch),
-            class_truth(job, stretch),
-        )
-        for stretch in job.parts.fit
-    ]
-    return {
-        kind: best_offset(parts, job.scheme, kind, number=number)
-        for number, kind in enumerate(job.scheme.classes, start=1)
-        if kind != job.scheme.framed or job.decode is None
-    }
 
 
 def tokens_of(job: RegionsJob, stretch: Stretch) -> NDArray[np.uint8]:

@@ -24,8 +24,9 @@ from titans_seq.metrics.genes import (
     confusion,
 )
 from titans_seq.tasks.base_labels import BaseLabels
-from titans_seq.tasks.gene_calls import ContigScores, runs_of_class
+from titans_seq.tasks.gene_calls import ContigScores
 from titans_seq.tasks.label_scan import Arm
+from titans_seq.tasks.run_calls import RunRule, runs_of_class
 from titans_seq.tasks.spliced_calls import PlacedGene, SplicedCaller, parts_of
 from titans_seq.training.regions_decoder import (
     Caller,
@@ -87,24 +88,28 @@ class ArmScores:
 
 
 def run_table(
-    job: RegionsJob, scores: Sequence[ContigScores], offsets: Mapping[str, float]
+    job: RegionsJob, scores: Sequence[ContigScores], rules: Mapping[str, RunRule]
 ) -> dict[str, dict[str, Any]]:
     """Number of the runs of each class on the held-out part, and how their bases agree with the annotation."""
     found = {}
-    for kind, offset in offsets.items():
+    for kind, rule in rules.items():
         number = 1 + job.scheme.classes.index(kind)
         counts = np.zeros((2, 2), dtype=np.int64)
         runs = 0
         for stretch, part in zip(job.parts.valid, scores, strict=True):
             truth = class_truth(job, stretch)
             guess = np.zeros(truth.shape, dtype=np.int8)
-            for run in runs_of_class(part, job.scheme, kind, offset=offset):
+            for run in runs_of_class(tokens_of(job, stretch), part, job.scheme, kind, rule):
                 guess[int(run.strand < 0), run.start : run.end] = 1
                 runs += 1
             known = truth >= 0
             counts += confusion((truth[known] == number).astype(np.int8), guess[known], 2)
         rest, wrong, missed, hit = counts.ravel().tolist()
-        found[kind] = {"offset": offset, "runs": runs, **binary_scores(hit, wrong, missed, rest)}
+        found[kind] = {
+            "by": "network" if rule.letters is None else "letters",
+            "runs": runs,
+            **binary_scores(hit, wrong, missed, rest),
+        }
     return found
 
 

@@ -17,8 +17,9 @@ from titans_seq.config import dump_config
 from titans_seq.files import write_json, write_text
 from titans_seq.metrics.genes import PrecisionRecall, precision_recall
 from titans_seq.tasks.base_labels import BaseLabels
-from titans_seq.tasks.gene_calls import ContigScores, GeneCaller, runs_of_class
+from titans_seq.tasks.gene_calls import ContigScores, GeneCaller
 from titans_seq.tasks.label_scan import scan
+from titans_seq.tasks.run_calls import RunRule, runs_of_class
 from titans_seq.tasks.spliced_calls import SplicedCaller
 from titans_seq.tensor_files import save_tensors
 from titans_seq.training.checkpoint import Progress
@@ -34,7 +35,7 @@ from titans_seq.training.report import FORMAT_VERSION
 from titans_seq.training.runtime import Runtime
 
 
-def save_model(job: RegionsJob, task: BaseLabels, caller: Caller | None, offsets: Mapping[str, float]) -> Path:
+def save_model(job: RegionsJob, task: BaseLabels, caller: Caller | None, rules: Mapping[str, RunRule]) -> Path:
     """Write the weights, with the configuration and the decoder's weights inside."""
     decoder = None
     if isinstance(caller, SplicedCaller):
@@ -47,9 +48,11 @@ def save_model(job: RegionsJob, task: BaseLabels, caller: Caller | None, offsets
         "titans_seq": __version__,
         "config": dump_config(job.config),
         "decoder": json.dumps(decoder),
-        "offsets": json.dumps(dict(offsets)),
+        "runs": json.dumps({kind: {"offset": rule.offset, "penalty": rule.penalty} for kind, rule in rules.items()}),
     }
     tensors = {f"task/{name}": value for name, value in task.state_dict().items()}
+    letters = {kind: rule.letters for kind, rule in rules.items() if rule.letters is not None}
+    tensors |= {f"runs/{kind}": torch.from_numpy(table) for kind, table in letters.items()}
     if caller is not None:
         tables = vars(caller.codons) if isinstance(caller, GeneCaller) else _spliced_tables(caller)
         tensors |= {f"codons/{name}": torch.from_numpy(values) for name, values in tables.items()}
@@ -202,7 +205,7 @@ def _strip(job: RegionsJob, task: BaseLabels, scores: ContigScores, caller: Call
     if isinstance(caller, SplicedCaller):
         called = [part for gene in caller.genes(tokens, part) for part in gene.coding_parts]
     else:
-        called = as_intervals(caller.genes(tokens, part) if caller else runs_of_class(part, job.scheme, kind))
+        called = as_intervals(caller.genes(tokens, part) if caller else runs_of_class(tokens, part, job.scheme, kind))
     truth = job.tracks[stretch.contig].states[:, stretch.start : stretch.start + size]
     runs = []
     for row, strand in enumerate((1, -1)):
