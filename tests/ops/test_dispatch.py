@@ -9,6 +9,7 @@ import torch
 
 from tests.ops.cases import Inputs, inputs_for, rule_of
 from titans_seq.errors import ConfigError, UnknownNameError
+from titans_seq.memory import memory_names, memory_spec
 from titans_seq.ops import MemoryRule, Structure, make_bias, make_gate
 from titans_seq.ops import dispatch as module
 from titans_seq.ops.dispatch import run_memory, why_not_triton
@@ -57,19 +58,33 @@ def fits(**changes: object) -> MemoryRule:
 
 
 def why(
-    rule: MemoryRule, *, chunk: int = 64, capability: tuple[int, int] = (9, 0), state: torch.dtype = torch.float32
-) -> str | None:
-    return refusal(rule, chunk, capability=capability, products=torch.bfloat16, state=state)
+    rule: MemoryRule, *, chunk: int = 64, capability: tuple[int, int] = (9, 0), state: torch.dtype = torch.float32,
+    products: torch.dtype = torch.bfloat16,
+) -> str | None:  # fmt: skip
+    return refusal(rule, chunk, capability=capability, products=products, state=state)
 
 
 def test_the_shape_of_the_issue_has_kernels() -> None:
     assert why(fits()) is None
 
 
+@pytest.mark.parametrize("name", [n for n in memory_names() if n != "none"])
+def test_every_named_memory_has_kernels(name: str) -> None:
+    """Also those that keep their state in float64: the kernels take it and give it back."""
+    rule = memory_spec(name).rule(64, 64)
+    state = torch.float64 if rule.retention.precise else torch.float32
+    assert why(rule, state=state) is None
+    assert unproven(rule, 64, capability=(9, 0), products=torch.bfloat16) is None
+
+
 @pytest.mark.parametrize(
     ("found", "words"),
     [
-        (why(fits(retention=make_gate("kl"))), "KLRetention changes the weights at chunk borders"),
+        (why(fits(retention=make_gate("lq", q=9.0))), "lq retention with q = 9.0 leaves float32's range"),
+        (
+            why(fits(), products=torch.float64),
+            "multiply in torch.float32, torch.bfloat16, torch.float16, found torch.float64",
+        ),
         (why(fits(structure=Structure("vector", 64, 64))), "'vector' has no kernel"),
         (why(fits(structure=Structure("mlp", 64, 64, depth=3, expansion=2))), "depth 3"),
         (why(fits(structure=Structure("mlp", 48, 48, depth=2, expansion=2))), "key width 48"),

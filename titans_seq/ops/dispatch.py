@@ -32,7 +32,7 @@ from titans_seq.ops.chunkwise import chunkwise_with_surprise
 from titans_seq.ops.native import memory as native
 from titans_seq.ops.recurrent import recurrent
 from titans_seq.ops.rule import Gates, MemoryRule, MemoryState
-from titans_seq.ops.triton.limits import PRODUCTS, capability_of, refusal, unproven
+from titans_seq.ops.triton.limits import capability_of, refusal, unproven
 
 log = logging.getLogger(__name__)
 BACKENDS = ("auto", "recurrent", "chunkwise", "native", "triton")
@@ -71,7 +71,7 @@ def run_memory(
 ) -> tuple[Tensor, Tensor | None, MemoryState]:
     """Reads (B, H, T, D_v), length of the surprise (B, H, T) where the backend gives it, and the state after.
 
-    ``products`` is the type in which the model computes, for the operands of the kernels' matrix products (float32
+    ``products`` is the type in which the model computes, for the operands of the kernels' matrix products (q's type
     where it is None); the other backends compute in the state's type. `torch.compile` leaves this call alone: each
     backend already is a few large operations, and tracing a loop would unroll it.
 
@@ -103,7 +103,7 @@ def _run(
             raise ConfigError(f"backend 'native' cannot run this memory: {reason}; backend 'auto' runs it otherwise")
         _tell(reason)
     if backend == "triton" or (backend == "auto" and q.is_cuda):
-        kind = products if products in PRODUCTS else torch.float32
+        kind = q.dtype if products is None else products
         reason = why_not_triton(rule, chunk_size, q.device, kind, state.weights.dtype)
         if reason is None and backend == "auto":
             reason = unproven(rule, chunk_size, capability=capability_of(q.device), products=kind)

@@ -18,8 +18,9 @@ from torch import Tensor
 
 from tests.ops.cases import Inputs, assert_same, convert, errors, inputs_for, outcome
 from titans_seq.errors import ShapeError
-from titans_seq.ops import Gates, MemoryRule, MemoryState, Structure, make_bias, make_gate, recurrent
+from titans_seq.ops import Gates, MemoryRule, MemoryState, Structure, chunkwise, make_bias, make_gate, recurrent
 from titans_seq.ops.dispatch import run_memory
+from titans_seq.ops.triton import launch, operation
 from titans_seq.ops.triton import memory as kernels
 from titans_seq.ops.triton.limits import Tiles
 
@@ -38,8 +39,8 @@ def poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
     def nan(like: Tensor, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
         return torch.full(shape, math.nan, dtype=dtype, device=like.device)
 
-    monkeypatch.setattr(kernels, "blank", nan)
-    monkeypatch.setattr(kernels, "tiles", lambda *_: Tiles(16, 4, 1))
+    monkeypatch.setattr(operation, "blank", nan)
+    monkeypatch.setattr(launch, "tiles", lambda *_, **__: Tiles(16, 4, 1, 256))
 
 
 def op(
@@ -49,8 +50,10 @@ def op(
     return y, after
 
 
-def rule_of(structure: str, bias: str, gate: str, *, momentum: bool, clip: float | None = None) -> MemoryRule:
-    return MemoryRule(STRUCTURES[structure], make_bias(bias), make_gate(gate), momentum, clip)
+def rule_of(
+    structure: str, bias: str, gate: str, *, momentum: bool, clip: float | None = None, **options: float
+) -> MemoryRule:
+    return MemoryRule(STRUCTURES[structure], make_bias(bias), make_gate(gate, **options), momentum, clip)
 
 
 def case(rule: MemoryRule, tokens: int, *, position: int = 0, heads: int = 1, batch: int = 1, seed: int = 0) -> Inputs:
@@ -61,8 +64,12 @@ def case(rule: MemoryRule, tokens: int, *, position: int = 0, heads: int = 1, ba
     return convert(x, torch.Tensor.float)
 
 
+def convert_all(found: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: t.double() for name, t in found.items()}
+
+
 def check(rule: MemoryRule, x: Inputs, *, cuts: Iterable[int] = (), rel: float = 2e-5) -> None:
-    found = {name: t.double() for name, t in outcome(op, x, rule, CHUNK, cuts=cuts).items()}
+    found = convert_all(outcome(op, x, rule, CHUNK, cuts=cuts))
     assert_same(found, outcome(recurrent, convert(x, torch.Tensor.double), rule, CHUNK), rel)
 
 
@@ -142,6 +149,78 @@ def test_gates_at_their_ends(forget: float) -> None:
     check(rule, x)
 
 
+# Every non-linear gate, with a start inside a chunk, at a border, or a call that stays inside one chunk.
+BORDERS = {
+    "lq": ("mlp2", {}, 5, 30, True),
+    "lq of 3": ("mlp1", {"q": 3.0}, 0, 19, False),
+    "lq exact": ("matrix", {"exact": True}, 0, 35, True),
+    "lq exact, of 5": ("mlp1", {"q": 5.0, "exact": True}, 5, 11, False),
+    "kl": ("mlp2", {}, 5, 30, True),
+    "kl, 32 to 16": ("mlp2-32x16-silu", {"scale": 0.5}, 5, 3, False),
+    "elastic_net": ("mlp1", {"gamma": 0.05}, 5, 30, False),
+    "elastic_net, with momentum": ("matrix", {"gamma": 0.05}, 0, 19, True),
+    "bregman": ("matrix", {}, 5, 30, True),
+    "bregman, mlp": ("mlp1", {}, 15, 1, False),
+}
+
+
+@pytest.mark.parametrize("name", BORDERS)
+def test_gates_at_borders(name: str) -> None:
+    structure, options, position, tokens, momentum = BORDERS[name]
+    rule = rule_of(structure, "l2", name.partition(",")[0].split()[0], momentum=momentum, **options)
+    check(rule, case(rule, tokens, position=position))
+
+
+@pytest.mark.parametrize(("bias", "gate"), [("lp", "lq"), ("l2", "kl")])
+def test_moneta_and_memora(bias: str, gate: str) -> None:
+    """A state in float64, as `NeuralMemory` keeps theirs, comes back in float64, at float32's distance."""
+    rule = rule_of("mlp2", bias, gate, momentum=False)
+    x = convert(case(rule, 35), torch.Tensor.double)
+
+    def single(q: Tensor, k: Tensor, v: Tensor, gates: Gates, state: MemoryState, *, rule: MemoryRule, chunk_size: int):  # type: ignore[no-untyped-def]
+        y, _, after = run_memory(
+            q, k, v, gates, state, rule=rule, chunk_size=chunk_size, backend="triton", products=torch.float32
+        )
+        assert after.weights.dtype == y.dtype == torch.float64
+        return y, after
+
+    assert_same(outcome(single, x, rule, CHUNK), outcome(recurrent, x, rule, CHUNK), 2e-5)
+
+
+def test_bregman_of_two_layers_is_as_exact_as_float32_can_be() -> None:
+    """Rows of weights around 1/2 give nearly equal outputs, whose differences LayerNorm blows up."""
+    rule = rule_of("mlp2", "l2", "bregman", momentum=False)
+    x = case(rule, 19)
+    wanted = outcome(recurrent, convert(x, torch.Tensor.double), rule, CHUNK)
+    found, plain = (errors(convert_all(outcome(run, x, rule, CHUNK)), wanted) for run in (op, chunkwise))
+    assert max(found.values()) < 3 * max(plain.values()) < 5e-3
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_a_floor_that_is_reached(exact: bool) -> None:
+    low, high = (rule_of("matrix", "l2", "lq", momentum=False, exact=exact, floor=f) for f in (0.0, 30.0))
+    x = case(low, 35)
+    with torch.no_grad():
+        runs = (recurrent(x.q, x.k, x.v, x.gates, x.state, rule=r, chunk_size=CHUNK)[1] for r in (low, high))
+        free, floored = (float(after.weights.norm()) for after in runs)
+    assert floored > 1.5 * free
+    check(high, x)
+
+
+@pytest.mark.parametrize("gate", ["lq", "kl", "elastic_net", "bregman"])
+def test_any_cut_gives_the_same_under_every_gate(gate: str) -> None:
+    rule = rule_of("matrix", "l2", gate, momentum=True)
+    x = case(rule, 33)
+    assert_same(outcome(op, x, rule, CHUNK, cuts=[7, 16, 20]), outcome(op, x, rule, CHUNK), 2e-5)
+
+
+def test_weights_at_borders_computed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    rule = rule_of("mlp1", "l2", "kl", momentum=False)
+    x = case(rule, 33)
+    monkeypatch.setattr(kernels, "_STATES", 1)
+    check(rule, x)
+
+
 def test_surprise() -> None:
     from titans_seq.ops.chunkwise import chunkwise_with_surprise
 
@@ -170,9 +249,10 @@ def test_half_precision_products() -> None:
     assert 1e-6 < max(apart.values()) < 2e-2, apart
 
 
-def test_packed_sequences() -> None:
+@pytest.mark.parametrize("gate", ["l2", "kl", "elastic_net"])
+def test_packed_sequences(gate: str) -> None:
     """Sequences of 5, 17 and 1 tokens on one axis, against one call each."""
-    rule, edges = rule_of("matrix", "l2", "l2", momentum=True), [0, 5, 22, 23]
+    rule, edges = rule_of("matrix", "l2", gate, momentum=True), [0, 5, 22, 23]
     x = case(rule, 23, heads=2)
     start = x.state.weights.detach().expand(3, -1, -1).clone().requires_grad_()
     momentum = torch.zeros_like(start).requires_grad_()

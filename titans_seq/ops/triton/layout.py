@@ -49,6 +49,10 @@ class Layout:
         begin = self.first.long() + torch.arange(self.rows, device=self.first.device)
         return begin, begin + -(-self.length.long() // self.chunk)
 
+    def closing(self, offset: int) -> Tensor:
+        """How many chunks of every row close, where its first token is number ``offset`` of its chunk."""
+        return (self.length + offset) // self.chunk
+
     def pad(self, x: Tensor) -> Tensor:
         """Per-token numbers laid out by chunk, (chunks, C); what no token fills is 0."""
         if self.slots is None:

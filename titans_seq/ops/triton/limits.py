@@ -7,21 +7,25 @@ from dataclasses import dataclass
 import torch
 
 from titans_seq.ops.biases import BIASES, AttentionalBias
+from titans_seq.ops.retention import GATES, KLRetention, LqRetention, RetentionGate
 from titans_seq.ops.rule import MemoryRule
 
 WIDTHS = (16, 32, 64, 128)
 HIDDEN = (32, 64, 128, 256)
 CHUNKS = (16, 32, 64, 128)
+LARGEST_Q = 8  # of lq: its norms are made of q-th powers
 PRODUCTS = (torch.float32, torch.bfloat16, torch.float16)
 
 
 @dataclass(frozen=True)
 class Tiles:
-    """Of one kernel: hidden columns per block, warps per program, stages of prefetching."""
+    """Of one kernel: hidden columns per block, warps per program, stages of prefetching; ``numbers`` of a matrix worked
+    on together where a non-linear gate closes a chunk."""
 
     block: int
     warps: int
     stages: int
+    numbers: int = 4096
 
 
 def capability_of(device: torch.device) -> tuple[int, int]:
@@ -29,18 +33,30 @@ def capability_of(device: torch.device) -> tuple[int, int]:
     return torch.cuda.get_device_capability(device) if device.type == "cuda" else (9, 0)
 
 
-def tiles(kernel: str, rule: MemoryRule, chunk: int, products: torch.dtype, capability: tuple[int, int]) -> Tiles:
+def tiles(
+    kernel: str, rule: MemoryRule, chunk: int, products: torch.dtype, capability: tuple[int, int], *, aligned: bool
+) -> Tiles:
     """The tiles of ``kernel`` (by its name) for a memory that `refusal` lets pass.
 
-    Compiled for compute capability 9.0 at 64 x 128, chunk 64, bfloat16, momentum: blocks of 64 columns spill in every
-    kernel but `write_forward`, blocks of 32 in none but `write_backward` (24 bytes per thread, and as many with blocks
-    of 16); 4 warps spill more than 8, and 16 have too few registers each. On 8.x operands of products lie in
-    registers rather than in shared memory, so the read pass's adjoints take blocks of 16; so
-    does `write_backward` on 8.0, but on 8.9 it spills 8 bytes with them and none with 32. Not yet chosen by time, which
-    takes a GPU.
+    =====================================  =====  ====================================================================
+    kernel, where                          block  why (bytes that spill; 64 x 256, chunk 64, bfloat16, 8 warps, 9.0)
+    =====================================  =====  ====================================================================
+    any, linear gates                      32     blocks of 64 spill in every kernel but `write_forward`, of 32 in none
+    read_forward, starts inside a chunk    16     8 with 32 (the anchor is one more matrix)
+    read passes, non-linear gates          16     16 to 96 with 32: link(A) is one more matrix, the slopes one more tile
+    read passes' adjoints, 8.x             16     operands of products lie in registers there, not in shared memory
+    write_backward, 8.0                    16     but on 8.9 it spills 8 with 16, and none with 32
+    =====================================  =====  ====================================================================
+
+    4 warps spill more than 8, and 16 have too few registers each. Where kl closes a chunk, 8192 numbers together spill
+    nothing and 4096 spill 8 (Memora). Chosen by compiling, not yet by time, which takes a GPU: `speed` in the report of
+    tests/benchmarks/gpu.py times every row, and `--tiles` others in its place.
     """
-    narrow = ("read_backward_last", "read_backward_first", *(("write_backward",) if capability == (8, 0) else ()))
-    return Tiles(16 if capability < (9, 0) and kernel in narrow else 32, 8, 1)
+    adjoint = kernel in ("read_backward_last", "read_backward_first")
+    narrow = capability < (9, 0) and (adjoint or (kernel == "write_backward" and capability == (8, 0)))
+    narrow |= kernel.startswith("read_") and not rule.retention.linear
+    narrow |= kernel == "read_forward" and not aligned
+    return Tiles(16 if narrow else 32, 8, 1, 8192 if isinstance(rule.retention, KLRetention) else 4096)
 
 
 def refusal(
@@ -50,9 +66,10 @@ def refusal(
     st = rule.structure
     if capability < (8, 0):
         return f"compute capability {capability[0]}.{capability[1]} is below 8.0"
-    if not rule.retention.linear:
-        name = type(rule.retention).__name__
-        return f"{name} changes the weights at chunk borders, and the kernels hold the linear gates none and l2"
+    if gate_name(rule.retention) is None:
+        return f"retention {type(rule.retention).__name__} has no kernel ({', '.join(GATES)} have)"
+    if isinstance(rule.retention, LqRetention) and rule.retention.q > LARGEST_Q:
+        return f"lq retention with q = {rule.retention.q} leaves float32's range (q up to {LARGEST_Q} does not)"
     if bias_name(rule.bias) is None:
         return f"bias {type(rule.bias).__name__} has no kernel ({', '.join(BIASES)} have)"
     if st.name not in ("matrix", "mlp"):
@@ -66,7 +83,9 @@ def refusal(
         return f"hidden width {st.hidden} has no kernel ({_list(HIDDEN)} have)"
     if chunk_size not in CHUNKS:
         return f"chunk_size {chunk_size} has no kernel ({_list(CHUNKS)} have)"
-    if state != torch.float32:
+    if products not in PRODUCTS:
+        return f"the kernels multiply in {_list(PRODUCTS)}, found {products}"
+    if state != torch.float32 and not rule.retention.precise:
         return f"the kernels keep the state in float32, found {state}"
     return None
 
@@ -75,6 +94,8 @@ def unproven(rule: MemoryRule, chunk_size: int, *, capability: tuple[int, int], 
     """Why ``auto`` leaves alone what could run by name: compile tests have not shown that it stays in registers."""
     st = rule.structure
     longest = 32 if st.name == "matrix" else 16
+    if capability < (9, 0) and not rule.retention.linear:
+        return "non-linear gates have been compiled for compute capability 9.0 alone; ask for 'triton' to try"
     if capability < (9, 0) and chunk_size > longest:
         return (
             f"compiled for compute capability 8.x, the kernels of a {st.name} memory spill registers in chunks above "
@@ -92,5 +113,13 @@ def bias_name(bias: AttentionalBias) -> str | None:
     return next((name for name, kind in BIASES.items() if type(bias) is kind), None)
 
 
-def _list(values: tuple[int, ...]) -> str:
+def gate_name(gate: RetentionGate) -> str | None:
+    """The name under which the kernels know ``gate``; one name for those that leave W = A throughout."""
+    name = next((name for name, kind in GATES.items() if type(gate) is kind), None)
+    if name is None or gate.linear:
+        return None if name is None else "linear"
+    return "lq_exact" if isinstance(gate, LqRetention) and gate.exact else name
+
+
+def _list(values: tuple[object, ...]) -> str:
     return ", ".join(map(str, values))

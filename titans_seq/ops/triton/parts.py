@@ -33,6 +33,33 @@ def matrix(pointer, rows, columns, width):
 
 
 @triton.jit
+def sloped(pointer, rows, columns, width, slopes, LINKED: tl.constexpr):
+    """`matrix` as reads follow it: under a non-linear gate each row is multiplied by its slope."""
+    m = matrix(pointer, rows, columns, width)
+    if LINKED:
+        m *= tl.load(slopes + rows)[:, None]
+    return m
+
+
+@triton.jit
+def power(x, k: tl.constexpr):
+    """``x ** k`` of positive numbers, without a logarithm where k is small and whole or half."""
+    if k == 0.0:
+        y = x * 0.0 + 1.0
+    elif k == 0.5:
+        y = tl.sqrt(x)
+    elif k == 1.0:
+        y = x
+    elif k == 1.5:
+        y = x * tl.sqrt(x)
+    elif k == 2.0:
+        y = x * x
+    else:
+        y = tl.exp2(tl.log2(x) * k)
+    return y
+
+
+@triton.jit
 def tanh(x):
     """Hyperbolic tangent; a series near 0, where the quotient loses its digits."""
     y = x * x
@@ -85,7 +112,7 @@ def _bias(r, v, threshold, BIAS: tl.constexpr, OPTION: tl.constexpr, SHARPNESS: 
     elif BIAS == "l2":
         e = 2.0 * r
     elif BIAS == "lp":
-        e = OPTION * tanh(SHARPNESS * r) * tl.exp2(tl.log2(r * r + _POWER_EPS) * ((OPTION - 1.0) / 2.0))
+        e = OPTION * tanh(SHARPNESS * r) * power(r * r + _POWER_EPS, (OPTION - 1.0) / 2.0)
     elif BIAS == "huber":
         e = tl.minimum(tl.maximum(r, -threshold[:, None]), threshold[:, None])
     else:
@@ -127,9 +154,9 @@ def error_vjp(
     elif BIAS == "l2":
         rbar = 2.0 * ebar
     elif BIAS == "lp":
-        t, power = tanh(SHARPNESS * r), r * r + _POWER_EPS
-        flat = tl.exp2(tl.log2(power) * ((OPTION - 1.0) / 2.0))
-        rbar = ebar * OPTION * flat * (SHARPNESS * (1.0 - t * t) + t * (OPTION - 1.0) * r / power)
+        t, squared = tanh(SHARPNESS * r), r * r + _POWER_EPS
+        flat = power(squared, (OPTION - 1.0) / 2.0)
+        rbar = ebar * OPTION * flat * (SHARPNESS * (1.0 - t * t) + t * (OPTION - 1.0) * r / squared)
     elif BIAS == "huber":
         over, under = r > threshold[:, None], r < -threshold[:, None]
         rbar = tl.where(over | under, 0.0, ebar)

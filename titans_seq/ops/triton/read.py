@@ -5,23 +5,30 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from titans_seq.ops.triton.parts import activation, matrix, norm, product, tile
+from titans_seq.ops.triton.parts import activation, matrix, norm, product, sloped, tile
 
 
 @triton.jit
 def read_forward(
-    q, k, g, fade, anchor, states, delta, y, out_q, surprise, base, length, first, row_of,
+    q, k, g, fade, anchor, states, delta, y, out_q, surprise, weights, now, slopes, base, length, first, row_of,
     D: tl.constexpr, V: tl.constexpr, E: tl.constexpr, BE: tl.constexpr, C: tl.constexpr, DEPTH: tl.constexpr,
     MOMENTUM: tl.constexpr, ALIGNED: tl.constexpr, NORMALISED: tl.constexpr, RESIDUAL: tl.constexpr,
-    ACT: tl.constexpr, DOT: tl.constexpr, PRECISION: tl.constexpr,
+    ACT: tl.constexpr, DOT: tl.constexpr, PRECISION: tl.constexpr, LINKED: tl.constexpr,
 ):  # fmt: skip
     """Reads ``y`` and the last layer's outputs ``out_q`` (tokens, V), and ``surprise`` (tokens,).
 
     ``row_of`` (chunks,) names the row of every chunk; the rest as in `write_forward`, which has to run before.
+
+    Under a non-linear gate (``LINKED``) weights begin the call's chunk at W_0 and follow A with one slope per row, so
+
+        z = h W_0^T + slope ((beta - 1) h A^T + f h S^T - (h a^T * G) delta),
+
+    where W_0 is the border's ``weights``, or ``now`` (rows, size) where the call starts inside a chunk.
     """
     FIRST: tl.constexpr = E * D if DEPTH == 2 else 0
     SIZE: tl.constexpr = FIRST + V * E
     STRIDE: tl.constexpr = 2 * SIZE if MOMENTUM else SIZE
+    ABOVE: tl.constexpr = E if DEPTH == 2 else 0
     chunk = tl.program_id(0)
     row = tl.load(row_of + chunk)
     t, d, w = tl.arange(0, C), tl.arange(0, D), tl.arange(0, V)
@@ -30,11 +37,18 @@ def read_forward(
     at = tl.load(base + row) + inside  # scalar, so that only it needs 64 bits
     border = states + (chunk + row).to(tl.int64) * STRIDE
     origin = border
-    if not ALIGNED:
+    reading, bends = border, border
+    if LINKED:
+        origin = weights + (chunk + row).to(tl.int64) * SIZE
+        bends = slopes + (chunk + row).to(tl.int64) * (ABOVE + V)
+        reading = origin if ALIGNED else now + row.to(tl.int64) * SIZE
+    elif not ALIGNED:
         origin = anchor + row.to(tl.int64) * SIZE
     square = g + chunk.to(tl.int64) * (C * C) + (t[:, None] * C + t[None, :])
     beta = tl.load(fade + chunk.to(tl.int64) * (2 * C) + t)
     f = beta
+    if LINKED:
+        beta -= 1.0
     if MOMENTUM:
         f = tl.load(fade + chunk.to(tl.int64) * (2 * C) + C + t)
     out = tl.zeros((C, V), tl.float32)
@@ -52,21 +66,31 @@ def read_forward(
             a, slope = activation(product(key, tl.trans(w1), DOT, PRECISION), ACT)
             d1 = product(err, matrix(origin + FIRST, w, e, E), DOT, PRECISION) * slope
             deep += tl.sum(d1 * d1, 1)
-            if not ALIGNED:
+            if LINKED or not ALIGNED:
                 w1 = matrix(border, e, d, D)
             z = product(query, tl.trans(w1), DOT, PRECISION) * beta[:, None] - product(mix, d1, DOT, PRECISION)
             if MOMENTUM:
                 z += product(query, tl.trans(matrix(border + SIZE, e, d, D)), DOT, PRECISION) * f[:, None]
+            if LINKED:
+                z *= tl.load(bends + e)[None, :]
+                z += product(query, tl.trans(matrix(reading, e, d, D)), DOT, PRECISION)
             h, _ = activation(z, ACT)
         else:
             a, h = tile(k + at * D, t, e, D, here), tile(q + at * D, t, e, D, here)
         inputs += tl.sum(a * a, 1)
         seen += product(h, tl.trans(a), DOT, PRECISION)
-        out += product(h * beta[:, None], tl.trans(matrix(border + FIRST, w, e, E)), DOT, PRECISION)
+        w2 = sloped(border + FIRST, w, e, E, bends + ABOVE, LINKED)
+        out += product(h * beta[:, None], tl.trans(w2), DOT, PRECISION)
         if MOMENTUM:
-            out += product(h * f[:, None], tl.trans(matrix(border + SIZE + FIRST, w, e, E)), DOT, PRECISION)
+            w2 = sloped(border + SIZE + FIRST, w, e, E, bends + ABOVE, LINKED)
+            out += product(h * f[:, None], tl.trans(w2), DOT, PRECISION)
+        if LINKED:
+            out += product(h, tl.trans(matrix(reading + FIRST, w, e, E)), DOT, PRECISION)
     err = tile(delta + at * V, t, w, V, here)
-    out -= product(seen * tl.load(square), err, DOT, PRECISION)
+    moved = err
+    if LINKED:
+        moved = err * tl.load(bends + ABOVE + w)[None, :]
+    out -= product(seen * tl.load(square), moved, DOT, PRECISION)
     place = t[:, None] * V + w[None, :]
     tl.store(out_q + at * V + place, out, mask=here[:, None])
     key = tile(k + at * D, t, d, D, here)

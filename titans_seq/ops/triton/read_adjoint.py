@@ -10,50 +10,82 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from titans_seq.ops.triton.parts import activation, matrix, norm, norm_back, product, tile
+from titans_seq.ops.triton.parts import activation, matrix, norm, norm_back, product, sloped, tile
+
+
+@triton.jit
+def _on_the_line(token, chunk, row, length, first, closing, C: tl.constexpr):
+    """False for the last token of a chunk that closes, whose read `closing` differentiates."""
+    place = chunk - tl.load(first + row)
+    last = tl.minimum(place * C + C, tl.load(length + row)) - 1
+    return (token != last) | (place >= tl.load(closing + row))
+
+
+@triton.jit
+def _moved(delta, slopes, t, w, V: tl.constexpr, here, LINKED: tl.constexpr):
+    """Errors (C, V), times the slope of the row that they move."""
+    err = tile(delta, t, w, V, here)
+    if LINKED:
+        err *= tl.load(slopes + w)[None, :]
+    return err
 
 
 @triton.jit
 def read_backward_last(
     q, k, g, fade, anchor, states, delta, out_q, ybar,
-    qbar, kbar, deltabar, inputbar, hiddenbar, statebar, g_bar, fade_bar, base, length, first, row_of,
+    qbar, kbar, deltabar, inputbar, hiddenbar, statebar, g_bar, fade_bar, weights, now, slopes, weightbar, slopebar,
+    base, length, first, row_of, closing,
     D: tl.constexpr, V: tl.constexpr, E: tl.constexpr, BE: tl.constexpr, C: tl.constexpr, DEPTH: tl.constexpr,
     MOMENTUM: tl.constexpr, ALIGNED: tl.constexpr, NORMALISED: tl.constexpr, RESIDUAL: tl.constexpr,
-    ACT: tl.constexpr, DOT: tl.constexpr, PRECISION: tl.constexpr,
+    ACT: tl.constexpr, DOT: tl.constexpr, PRECISION: tl.constexpr, LINKED: tl.constexpr,
 ):  # fmt: skip
     """Adjoints deltabar (tokens, V) of the keys' errors, inputbar (tokens, E) of their activations, statebar of the
     last layer's matrices (chunks, size), g_bar (chunks, C, C) and fade_bar (chunks, 2, C).
 
     Depth 2 leaves the adjoint of the queries' first outputs in ``hiddenbar`` (tokens, E) for `read_backward_first`;
-    depth 1 has nothing below and fills qbar (tokens, D), and kbar with zeros.
+    depth 1 has nothing below and fills qbar (tokens, D), and kbar with zeros. Under a non-linear gate also the last
+    layer's part of ``weightbar`` (chunks, size), of W_0, and all of ``slopebar`` (chunks, rows of the matrices).
     """
     FIRST: tl.constexpr = E * D if DEPTH == 2 else 0
     SIZE: tl.constexpr = FIRST + V * E
     STRIDE: tl.constexpr = 2 * SIZE if MOMENTUM else SIZE
+    ABOVE: tl.constexpr = E if DEPTH == 2 else 0
     chunk = tl.program_id(0)
     row = tl.load(row_of + chunk)
     t, d, w = tl.arange(0, C), tl.arange(0, D), tl.arange(0, V)
     inside = (chunk - tl.load(first + row)) * C
     here = inside + t < tl.load(length + row)
+    told = here
+    if LINKED:
+        told = here & _on_the_line(inside + t, chunk, row, length, first, closing, C)
     at = tl.load(base + row) + inside  # scalar, so that only it needs 64 bits
     border = states + (chunk + row).to(tl.int64) * STRIDE
-    origin = border
-    if not ALIGNED:
+    origin, reading, bends = border, border, border
+    if LINKED:
+        origin = weights + (chunk + row).to(tl.int64) * SIZE
+        bends = slopes + (chunk + row).to(tl.int64) * (ABOVE + V)
+        reading = origin if ALIGNED else now + row.to(tl.int64) * SIZE
+    elif not ALIGNED:
         origin = anchor + row.to(tl.int64) * SIZE
     back = statebar + chunk.to(tl.int64) * STRIDE
+    straight = weightbar + chunk.to(tl.int64) * SIZE
+    turned = slopebar + chunk.to(tl.int64) * (ABOVE + V)
     square = chunk.to(tl.int64) * (C * C)
     of_pair = t[:, None] * C + t[None, :]
     fades = chunk.to(tl.int64) * (2 * C) + t
     beta = tl.load(fade + fades)
     f, f_bar = beta, tl.zeros((C,), tl.float32)
+    if LINKED:
+        beta -= 1.0
+        bend_bar = tl.zeros((V,), tl.float32)
     if MOMENTUM:
         f = tl.load(fade + fades + C)
-    zbar = tile(ybar + at * V, t, w, V, here)
+    zbar = tile(ybar + at * V, t, w, V, told)
     if NORMALISED:
         normal, rstd = norm(tile(out_q + at * V, t, w, V, here), V)
         zbar = norm_back(zbar, normal, rstd, V)
     zbar = zbar.to(DOT)
-    err = tile(delta + at * V, t, w, V, here)
+    err = _moved(delta + at * V, bends + ABOVE, t, w, V, here, LINKED)
     pair = (product(zbar, tl.trans(err), DOT, PRECISION) * tl.load(g + square + of_pair)).to(DOT)
     if DEPTH == 2:
         query, key = tile(q + at * D, t, d, D, here), tile(k + at * D, t, d, D, here)
@@ -68,7 +100,7 @@ def read_backward_last(
             a, slope = activation(product(key, tl.trans(w1), DOT, PRECISION), ACT)
             a = a.to(DOT)
             z = product(mix, product(err, matrix(origin + FIRST, w, e, E), DOT, PRECISION) * slope, DOT, PRECISION)
-            if not ALIGNED:
+            if LINKED or not ALIGNED:
                 w1 = matrix(border, e, d, D)
             query = tile(q + at * D, t, d, D, here)
             z_w = product(query, tl.trans(w1), DOT, PRECISION)
@@ -76,40 +108,62 @@ def read_backward_last(
             if MOMENTUM:
                 z_s = product(query, tl.trans(matrix(border + SIZE, e, d, D)), DOT, PRECISION)
                 z += z_s * f[:, None]
+            if LINKED:
+                bent = z
+                z = z * tl.load(bends + e)[None, :]
+                z += product(query, tl.trans(matrix(reading, e, d, D)), DOT, PRECISION)
             h, slope = activation(z, ACT)
         else:
             a, h = tile(k + at * D, t, e, D, here).to(DOT), tile(q + at * D, t, e, D, here)
-        part = product(zbar, matrix(border + FIRST, w, e, E), DOT, PRECISION)
+        part = product(zbar, sloped(border + FIRST, w, e, E, bends + ABOVE, LINKED), DOT, PRECISION)
         beta_bar += tl.sum(part * h, 1)
         hbar = part * beta[:, None] - product(pair, a, DOT, PRECISION)
         if MOMENTUM:
-            part = product(zbar, matrix(border + SIZE + FIRST, w, e, E), DOT, PRECISION)
+            part = product(zbar, sloped(border + SIZE + FIRST, w, e, E, bends + ABOVE, LINKED), DOT, PRECISION)
             f_bar += tl.sum(part * h, 1)
             hbar += part * f[:, None]
+        if LINKED:
+            hbar += product(zbar, matrix(reading + FIRST, w, e, E), DOT, PRECISION)
         if DEPTH == 2:
             hbar *= slope
+            tl.store(hiddenbar + at * E + (t[:, None] * E + e[None, :]), hbar, mask=here[:, None])
+            if LINKED:
+                tl.store(turned + e, tl.sum(hbar * bent, 0))
+                hbar *= tl.load(bends + e)[None, :]
             beta_bar += tl.sum(hbar * z_w, 1)
             if MOMENTUM:
                 f_bar += tl.sum(hbar * z_s, 1)
-            tl.store(hiddenbar + at * E + (t[:, None] * E + e[None, :]), hbar, mask=here[:, None])
         else:
             if RESIDUAL:
-                hbar += tile(ybar + at * V, t, e, V, here)
+                hbar += tile(ybar + at * V, t, e, V, told)
             tl.store(qbar + at * D + (t[:, None] * D + e[None, :]), hbar, mask=here[:, None])
         h = h.to(DOT)
         seen += product(h, tl.trans(a), DOT, PRECISION)
         abar = -product(tl.trans(pair), h, DOT, PRECISION)
         tl.store(inputbar + at * E + (t[:, None] * E + e[None, :]), abar, mask=here[:, None])
         place = FIRST + w[:, None] * E + e[None, :]
-        tl.store(back + place, product(tl.trans(zbar * beta[:, None]), h, DOT, PRECISION))
+        bar = product(tl.trans(zbar * beta[:, None]), h, DOT, PRECISION)
+        if LINKED:
+            bend_bar += tl.sum(bar * matrix(border + FIRST, w, e, E), 1)
+            bar *= tl.load(bends + ABOVE + w)[:, None]
+            tl.store(straight + place, product(tl.trans(zbar), h, DOT, PRECISION))
+        tl.store(back + place, bar)
         if MOMENTUM:
-            tl.store(back + SIZE + place, product(tl.trans(zbar * f[:, None]), h, DOT, PRECISION))
+            bar = product(tl.trans(zbar * f[:, None]), h, DOT, PRECISION)
+            if LINKED:
+                bend_bar += tl.sum(bar * matrix(border + SIZE + FIRST, w, e, E), 1)
+                bar *= tl.load(bends + ABOVE + w)[:, None]
+            tl.store(back + SIZE + place, bar)
     tl.store(fade_bar + fades, beta_bar)
     if MOMENTUM:
         tl.store(fade_bar + fades + C, f_bar)
-    err = tile(delta + at * V, t, w, V, here)
+    err = _moved(delta + at * V, bends + ABOVE, t, w, V, here, LINKED)
     tl.store(g_bar + square + of_pair, -product(zbar, tl.trans(err), DOT, PRECISION) * seen)
     dbar = -product(tl.trans(seen * tl.load(g + square + of_pair)), zbar, DOT, PRECISION)
+    if LINKED:
+        bend_bar += tl.sum(dbar * tile(delta + at * V, t, w, V, here), 0)
+        tl.store(turned + ABOVE + w, bend_bar)
+        dbar *= tl.load(bends + ABOVE + w)[None, :]
     tl.store(deltabar + at * V + (t[:, None] * V + w[None, :]), dbar, mask=here[:, None])
     if DEPTH == 1:
         tl.store(kbar + at * D + (t[:, None] * D + d[None, :]), tl.zeros((C, D), tl.float32), mask=here[:, None])
@@ -118,12 +172,13 @@ def read_backward_last(
 @triton.jit
 def read_backward_first(
     q, k, g, fade, anchor, states, delta, ybar,
-    qbar, kbar, hiddenbar, statebar, g_bar, base, length, first, row_of,
+    qbar, kbar, hiddenbar, statebar, g_bar, weights, now, slopes, weightbar, base, length, first, row_of,
+    closing,
     D: tl.constexpr, V: tl.constexpr, E: tl.constexpr, BE: tl.constexpr, C: tl.constexpr,
     MOMENTUM: tl.constexpr, ALIGNED: tl.constexpr, RESIDUAL: tl.constexpr,
-    ACT: tl.constexpr, DOT: tl.constexpr, PRECISION: tl.constexpr,
+    ACT: tl.constexpr, DOT: tl.constexpr, PRECISION: tl.constexpr, LINKED: tl.constexpr,
 ):  # fmt: skip
-    """Depth 2, the first layer: qbar and kbar (tokens, D), its part of statebar, and what it adds to g_bar.
+    """Depth 2, the first layer: qbar, kbar (tokens, D), its part of statebar and weightbar, and what it adds to g_bar.
 
     ``hiddenbar`` (tokens, E) comes in as the adjoint of the queries' first outputs and goes out as that of the keys'
     first errors.
@@ -135,17 +190,27 @@ def read_backward_first(
     t, d, w = tl.arange(0, C), tl.arange(0, D), tl.arange(0, V)
     inside = (chunk - tl.load(first + row)) * C
     here = inside + t < tl.load(length + row)
+    told = here
+    if LINKED:
+        told = here & _on_the_line(inside + t, chunk, row, length, first, closing, C)
     at = tl.load(base + row) + inside
     border = states + (chunk + row).to(tl.int64) * STRIDE
-    origin = border
-    if not ALIGNED:
+    origin, reading, bends = border, border, border
+    if LINKED:
+        origin = weights + (chunk + row).to(tl.int64) * SIZE
+        bends = slopes + (chunk + row).to(tl.int64) * (E + V)
+        reading = origin if ALIGNED else now + row.to(tl.int64) * SIZE
+    elif not ALIGNED:
         origin = anchor + row.to(tl.int64) * SIZE
     back = statebar + chunk.to(tl.int64) * STRIDE
+    straight = weightbar + chunk.to(tl.int64) * SIZE
     square = chunk.to(tl.int64) * (C * C)
     of_pair = t[:, None] * C + t[None, :]
     fades = chunk.to(tl.int64) * (2 * C) + t
     beta = tl.load(fade + fades)
     f = beta
+    if LINKED:
+        beta -= 1.0
     if MOMENTUM:
         f = tl.load(fade + fades + C)
     query, key = tile(q + at * D, t, d, D, here), tile(k + at * D, t, d, D, here)
@@ -159,10 +224,15 @@ def read_backward_first(
         key, err = tile(k + at * D, t, d, D, here), tile(delta + at * V, t, w, V, here)
         _, slope = activation(product(key, tl.trans(w1), DOT, PRECISION), ACT)
         d1 = product(err, matrix(origin + E * D, w, e, E), DOT, PRECISION) * slope
+        if LINKED:
+            query, place = tile(q + at * D, t, d, D, here), e[:, None] * D + d[None, :]
+            tl.store(straight + place, product(tl.trans(zbar), query, DOT, PRECISION))
+            query_bar += product(zbar, matrix(reading, e, d, D), DOT, PRECISION)
+            zbar *= tl.load(bends + e)[None, :]
         between += product(zbar, tl.trans(d1), DOT, PRECISION)
         dbar = -product(tl.trans(mix), zbar, DOT, PRECISION)
         tl.store(hiddenbar + at * E + (t[:, None] * E + e[None, :]), dbar, mask=here[:, None])
-        if not ALIGNED:
+        if LINKED or not ALIGNED:
             w1 = matrix(border, e, d, D)
         query = tile(q + at * D, t, d, D, here)
         place = e[:, None] * D + d[None, :]
@@ -181,5 +251,5 @@ def read_backward_first(
     tl.store(kbar + at * D + of_key, -product(tl.trans(pair), query, DOT, PRECISION), mask=here[:, None])
     query_bar -= product(pair, key, DOT, PRECISION)
     if RESIDUAL:
-        query_bar += tile(ybar + at * D, t, d, D, here)
+        query_bar += tile(ybar + at * D, t, d, D, told)
     tl.store(qbar + at * D + of_key, query_bar, mask=here[:, None])

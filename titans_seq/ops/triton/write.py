@@ -13,26 +13,35 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+from titans_seq.ops.triton.borders import close_chunk
 from titans_seq.ops.triton.parts import activation, error, matrix, norm, norm_back, product, tile
 
 
 @triton.jit
 def write_forward(
-    k, v, threshold, share, keep, anchor, states, delta, out_k, base, length, first,
+    k, v, threshold, share, keep, anchor, states, delta, out_k, weights, slopes, lengths, written, base, length, first,
+    closing,
     D: tl.constexpr, V: tl.constexpr, E: tl.constexpr, BE: tl.constexpr, C: tl.constexpr, DEPTH: tl.constexpr,
     MOMENTUM: tl.constexpr, ALIGNED: tl.constexpr, NORMALISED: tl.constexpr, RESIDUAL: tl.constexpr,
     THRESHOLD: tl.constexpr, ACT: tl.constexpr, BIAS: tl.constexpr, OPTION: tl.constexpr, SHARPNESS: tl.constexpr,
-    MAX_ERROR: tl.constexpr, DOT: tl.constexpr, PRECISION: tl.constexpr,
+    MAX_ERROR: tl.constexpr, DOT: tl.constexpr, PRECISION: tl.constexpr, RETENTION: tl.constexpr,
+    AMOUNT: tl.constexpr, FLOOR: tl.constexpr, NUMBERS: tl.constexpr,
 ):  # fmt: skip
     """Fill ``states`` from border 0 of each row on; leave the errors ``delta`` and outputs ``out_k`` of the keys.
 
     k (tokens, D), v, delta, out_k (tokens, V), threshold (tokens,), share (chunks, 2, C), keep (chunks, 4), states
     (borders, size); per row: first token ``base``, tokens ``length``, first chunk ``first``. ``anchor`` (rows, size)
     is looked at where the call starts inside a chunk (not ``ALIGNED``).
+
+    Under a non-linear gate (``RETENTION``) states hold the dual A; ``weights`` (borders, size) = link(A), of the anchor
+    at border 0, and ``slopes`` (borders, rows of the matrices) are filled beside them where a chunk closes, which the
+    first ``closing`` chunks of a row do; ``written`` (chunks,) is the sum of theta, ``lengths`` (chunks, 2) for lq.
     """
     FIRST: tl.constexpr = E * D if DEPTH == 2 else 0
     SIZE: tl.constexpr = FIRST + V * E
     STRIDE: tl.constexpr = 2 * SIZE if MOMENTUM else SIZE
+    LINKED: tl.constexpr = RETENTION != "linear"
+    ROWS: tl.constexpr = (E if DEPTH == 2 else 0) + V
     row = tl.program_id(0)
     start, tokens, chunk = tl.load(base + row), tl.load(length + row), tl.load(first + row)
     t, d, w = tl.arange(0, C), tl.arange(0, D), tl.arange(0, V)
@@ -43,7 +52,9 @@ def write_forward(
         old = states + (c + row) * STRIDE
         new = old + STRIDE
         origin = old
-        if not ALIGNED:
+        if LINKED:
+            origin = weights + (c + row) * SIZE
+        elif not ALIGNED:
             origin = anchor + row.to(tl.int64) * SIZE
         key = tile(k + at * D, t, d, D, live)
         value = tile(v + at * V, t, w, V, live)
@@ -81,7 +92,7 @@ def write_forward(
                 w1 = tl.load(origin + place)
                 a, slope = activation(product(key, tl.trans(w1), DOT, PRECISION), ACT)
                 d1 = product(err, matrix(origin + FIRST, w, e, E), DOT, PRECISION) * slope
-                if not ALIGNED:
+                if LINKED or not ALIGNED:
                     w1 = tl.load(old + place)
                 w1 = kept * w1 - product(tl.trans(d1 * share_w[:, None]), key, DOT, PRECISION)
                 if MOMENTUM:
@@ -101,3 +112,11 @@ def write_forward(
                 tl.store(new + SIZE + place, s2)
             tl.store(new + place, w2)
         tl.debug_barrier()  # the next chunk reads what other threads have written here
+        if LINKED:
+            if i < tl.load(closing + row):
+                beyond = c + row + 1
+                close_chunk(
+                    new, weights + beyond * SIZE, slopes + beyond * ROWS, lengths + c * 2, tl.load(written + c),
+                    RETENTION, AMOUNT, FLOOR, D, V, E, DEPTH, NUMBERS,
+                )  # fmt: skip
+            tl.debug_barrier()

@@ -11,9 +11,11 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+from titans_seq.ops.triton.borders_adjoint import open_chunk
 from titans_seq.ops.triton.parts import error, error_vjp, norm, norm_back, tile
 from titans_seq.ops.triton.write_sweeps import (
     first_layer,
+    first_outputs,
     first_surprises,
     keys_of_first_surprises,
     last_layer,
@@ -51,34 +53,54 @@ def _last_layer_vjp(
 @triton.jit
 def write_backward(
     k, v, threshold, share, keep, anchor, states, delta, out_k, deltabar, inputbar, hiddenbar, statebar,
-    carry, kbar, vbar, threshold_bar, share_bar, keep_bar, anchor_bar, base, length, first,
+    carry, kbar, vbar, threshold_bar, share_bar, keep_bar, anchor_bar, weights, weightbar, slopebar, left, right,
+    lengths, written_bar, base, length, first, closing,
     D: tl.constexpr, V: tl.constexpr, E: tl.constexpr, BE: tl.constexpr, C: tl.constexpr, DEPTH: tl.constexpr,
     MOMENTUM: tl.constexpr, ALIGNED: tl.constexpr, NORMALISED: tl.constexpr, RESIDUAL: tl.constexpr,
     THRESHOLD: tl.constexpr, ACT: tl.constexpr, BIAS: tl.constexpr, OPTION: tl.constexpr, SHARPNESS: tl.constexpr,
-    MAX_ERROR: tl.constexpr, DOT: tl.constexpr, PRECISION: tl.constexpr,
+    MAX_ERROR: tl.constexpr, DOT: tl.constexpr, PRECISION: tl.constexpr, RETENTION: tl.constexpr,
+    AMOUNT: tl.constexpr, FLOOR: tl.constexpr, NUMBERS: tl.constexpr,
 ):  # fmt: skip
     """``carry`` (rows, size) holds the adjoint of the last border, and at the end that of the first.
 
     Adds to ``kbar`` and fills vbar, threshold_bar, share_bar, keep_bar; ``deltabar``, ``inputbar`` and ``hiddenbar``
-    are used up.
+    are used up. Under a non-linear gate the adjoint of link(A) gathers in ``weightbar`` (or, for an anchor of its own,
+    in ``anchor_bar``), and joins that of A where the chunk before closes.
     """
     FIRST: tl.constexpr = E * D if DEPTH == 2 else 0
     SIZE: tl.constexpr = FIRST + V * E
     STRIDE: tl.constexpr = 2 * SIZE if MOMENTUM else SIZE
+    LINKED: tl.constexpr = RETENTION != "linear"
+    ABOVE: tl.constexpr = E if DEPTH == 2 else 0
+    BESIDE: tl.constexpr = D if DEPTH == 2 else 0
     row = tl.program_id(0)
     start, tokens, chunk = tl.load(base + row), tl.load(length + row), tl.load(first + row)
     t, d, w = tl.arange(0, C), tl.arange(0, D), tl.arange(0, V)
     x = carry + row.to(tl.int64) * STRIDE
     n = tl.cdiv(tokens, C)
-    for step in range(n):
+    for step in tl.range(0, n, disable_licm=True):
         i = n - 1 - step
+        c = (chunk + i).to(tl.int64)
+        if LINKED:
+            opened = tl.zeros((), tl.float32)
+            if i < tl.load(closing + row):
+                opened = open_chunk(
+                    x, states + (c + row + 1) * STRIDE, weightbar + (c + 1) * SIZE, slopebar + (c + 1) * (ABOVE + V),
+                    left + c * (ABOVE + V), right + c * (BESIDE + E), lengths + c * 2, i + 1 < n,
+                    RETENTION, AMOUNT, FLOOR, D, V, E, DEPTH, NUMBERS,
+                )  # fmt: skip
+            tl.store(written_bar + c, opened)
+            tl.debug_barrier()  # the sweeps read what other threads have carried over the border
         live = i * C + t < tokens
         at = start + i * C
-        c = (chunk + i).to(tl.int64)
         old = states + (c + row) * STRIDE
         origin, outside = old, old
+        if LINKED:
+            origin, outside = weights + (c + row) * SIZE, weightbar + c * SIZE
+        elif not ALIGNED:
+            origin = anchor + row.to(tl.int64) * SIZE
         if not ALIGNED:
-            origin, outside = anchor + row.to(tl.int64) * SIZE, anchor_bar + row.to(tl.int64) * SIZE
+            outside = anchor_bar + row.to(tl.int64) * SIZE
         back = statebar + c * STRIDE
         keys, values, errors, tops = k + at * D, v + at * V, delta + at * V, deltabar + at * V
         inputs, hidden, key_bars = inputbar + at * E, hiddenbar + at * E, kbar + at * D
@@ -132,13 +154,16 @@ def write_backward(
         tl.debug_barrier()  # the last sweeps read what the first have written
         kept_bar, carried_bar, push_bar = last_layer(
             keys, errors, tops, inputs, hidden, key_bars, origin, old, back, x, outside, kept, moved, push,
-            nothing, nothing, nothing, live, t, d, w, D, V, E, BE, DEPTH, MOMENTUM, ALIGNED, ACT, DOT, PRECISION,
+            nothing, nothing, nothing, live, t, d, w,
+            D, V, E, BE, DEPTH, MOMENTUM, ALIGNED, LINKED, ACT, DOT, PRECISION,
         )  # fmt: skip
         if DEPTH == 2:
+            first_outputs(keys, tops, inputs, origin, live, t, d, w, D, V, E, BE, ACT, DOT, PRECISION)
+            tl.debug_barrier()
             key_bar, kept_bar, carried_bar, push_bar = first_layer(
-                tile(key_bars, t, d, D, live), keys, tops, inputs, origin, old, back, x, outside, kept, moved, push,
+                tile(key_bars, t, d, D, live), keys, inputs, origin, old, back, x, outside, kept, moved, push,
                 kept_bar, carried_bar, push_bar, live, t, d, w,
-                D, V, E, BE, MOMENTUM, ALIGNED, ACT, DOT, PRECISION,
+                D, V, E, BE, MOMENTUM, ALIGNED, LINKED, DOT, PRECISION,
             )  # fmt: skip
             tl.store(key_bars + of_key, key_bar, mask=live[:, None])
         tl.store(keep_bar + c * 4, kept_bar)

@@ -106,7 +106,8 @@ def last_layer(
     keys, errors, outbar, inputbar, hiddenbar, kbar, origin, old, back, x, anchor_bar, kept, moved, push,
     kept_bar, carried_bar, push_bar, live, t, d, w,
     D: tl.constexpr, V: tl.constexpr, E: tl.constexpr, BE: tl.constexpr, DEPTH: tl.constexpr,
-    MOMENTUM: tl.constexpr, ALIGNED: tl.constexpr, ACT: tl.constexpr, DOT: tl.constexpr, PRECISION: tl.constexpr,
+    MOMENTUM: tl.constexpr, ALIGNED: tl.constexpr, LINKED: tl.constexpr, ACT: tl.constexpr, DOT: tl.constexpr,
+    PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Through the keys' way forward in the last layer, whose outputs' adjoint is ``outbar``; moves W_2's adjoint on."""
     FIRST: tl.constexpr = E * D if DEPTH == 2 else 0
@@ -117,8 +118,9 @@ def last_layer(
         if DEPTH == 2:
             z = product(tile(keys, t, d, D, live), tl.trans(matrix(origin, e, d, D)), DOT, PRECISION)
             a, _ = activation(z, ACT)
+            wbar = product(tl.trans(zbar), a, DOT, PRECISION)
             turned, err = tile(hiddenbar, t, e, E, live), tile(errors, t, w, V, live)
-            wbar = product(tl.trans(zbar), a, DOT, PRECISION) + product(tl.trans(err), turned, DOT, PRECISION)
+            wbar += product(tl.trans(err), turned, DOT, PRECISION)
         else:
             wbar = product(tl.trans(zbar), tile(keys, t, e, D, live), DOT, PRECISION)
             abar = product(zbar, matrix(origin, w, e, E), DOT, PRECISION)
@@ -126,32 +128,44 @@ def last_layer(
             tl.store(kbar + (t[:, None] * D + e[None, :]), abar, mask=live[:, None])
         kept_bar, carried_bar, push_bar = _to_border_before(
             FIRST + w[:, None] * E + e[None, :], wbar, old, back, x, anchor_bar, kept, moved, push,
-            kept_bar, carried_bar, push_bar, SIZE, MOMENTUM, ALIGNED,
+            kept_bar, carried_bar, push_bar, SIZE, MOMENTUM, ALIGNED, LINKED,
         )  # fmt: skip
     return kept_bar, carried_bar, push_bar
 
 
 @triton.jit
+def first_outputs(
+    keys, outbar, inputbar, origin, live, t, d, w,
+    D: tl.constexpr, V: tl.constexpr, E: tl.constexpr, BE: tl.constexpr, ACT: tl.constexpr, DOT: tl.constexpr,
+    PRECISION: tl.constexpr,
+):  # fmt: skip
+    """Down to the first layer: ``inputbar`` becomes the whole adjoint of its outputs."""
+    for e0 in tl.range(0, E, BE, disable_licm=True):
+        e = e0 + tl.arange(0, BE)
+        z = product(tile(keys, t, d, D, live), tl.trans(matrix(origin, e, d, D)), DOT, PRECISION)
+        _, slope = activation(z, ACT)
+        abar = product(tile(outbar, t, w, V, live), matrix(origin + E * D, w, e, E), DOT, PRECISION) * slope
+        abar += tile(inputbar, t, e, E, live)
+        tl.store(inputbar + (t[:, None] * E + e[None, :]), abar, mask=live[:, None])
+
+
+@triton.jit
 def first_layer(
-    key_bar, keys, outbar, inputbar, origin, old, back, x, anchor_bar, kept, moved, push,
+    key_bar, keys, inputbar, origin, old, back, x, anchor_bar, kept, moved, push,
     kept_bar, carried_bar, push_bar, live, t, d, w,
     D: tl.constexpr, V: tl.constexpr, E: tl.constexpr, BE: tl.constexpr,
-    MOMENTUM: tl.constexpr, ALIGNED: tl.constexpr, ACT: tl.constexpr, DOT: tl.constexpr, PRECISION: tl.constexpr,
+    MOMENTUM: tl.constexpr, ALIGNED: tl.constexpr, LINKED: tl.constexpr, DOT: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """Through the first layer: adds to ``key_bar``, and moves W_1's adjoint on."""
+    """Through the first layer, whose outputs' adjoint is ``inputbar``: adds to ``key_bar``, moves W_1's adjoint on."""
     SIZE: tl.constexpr = E * D + V * E
     for e0 in tl.range(0, E, BE, disable_licm=True):
         e = e0 + tl.arange(0, BE)
-        key, zbar = tile(keys, t, d, D, live), tile(outbar, t, w, V, live)
-        w1 = matrix(origin, e, d, D)
-        _, slope = activation(product(key, tl.trans(w1), DOT, PRECISION), ACT)
-        abar = product(zbar, matrix(origin + E * D, w, e, E), DOT, PRECISION) * slope
-        abar += tile(inputbar, t, e, E, live)
-        key_bar += product(abar, w1, DOT, PRECISION)
-        wbar = product(tl.trans(abar), key, DOT, PRECISION)
+        abar = tile(inputbar, t, e, E, live)
+        key_bar += product(abar, matrix(origin, e, d, D), DOT, PRECISION)
+        wbar = product(tl.trans(abar), tile(keys, t, d, D, live), DOT, PRECISION)
         kept_bar, carried_bar, push_bar = _to_border_before(
             e[:, None] * D + d[None, :], wbar, old, back, x, anchor_bar, kept, moved, push,
-            kept_bar, carried_bar, push_bar, SIZE, MOMENTUM, ALIGNED,
+            kept_bar, carried_bar, push_bar, SIZE, MOMENTUM, ALIGNED, LINKED,
         )  # fmt: skip
     return key_bar, kept_bar, carried_bar, push_bar
 
@@ -159,7 +173,7 @@ def first_layer(
 @triton.jit
 def _to_border_before(
     place, wbar, old, back, x, anchor_bar, kept, moved, push, kept_bar, carried_bar, push_bar,
-    SIZE: tl.constexpr, MOMENTUM: tl.constexpr, ALIGNED: tl.constexpr,
+    SIZE: tl.constexpr, MOMENTUM: tl.constexpr, ALIGNED: tl.constexpr, LINKED: tl.constexpr,
 ):  # fmt: skip
     """Carry the adjoint of the weights at ``place``, and of their momentum, over one chunk; sums for ``keep_bar``.
 
@@ -168,10 +182,12 @@ def _to_border_before(
     xw = tl.load(x + place)
     kept_bar += tl.sum(xw * tl.load(old + place))
     new = tl.load(back + place) + kept * xw
-    if ALIGNED:
-        new += wbar
-    else:
+    if not ALIGNED:
         tl.store(anchor_bar + place, wbar)
+    elif LINKED:  # to what the reads have sent to link(A)
+        tl.store(anchor_bar + place, tl.load(anchor_bar + place) + wbar)
+    else:
+        new += wbar
     tl.store(x + place, new)
     if MOMENTUM:
         s, xs = tl.load(old + SIZE + place), tl.load(x + SIZE + place)

@@ -1,0 +1,75 @@
+"""One call of the kernels: what is fixed when they are compiled, where its rows lie, and how a kernel is started."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import triton.language as tl
+from torch import Tensor
+
+from titans_seq.ops.rule import MemoryRule
+from titans_seq.ops.triton.layout import Layout
+from titans_seq.ops.triton.limits import bias_name, capability_of, gate_name, tiles
+
+_TYPES = {torch.float32: tl.float32, torch.bfloat16: tl.bfloat16, torch.float16: tl.float16}
+
+
+def blank(like: Tensor, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Uninitialised numbers for a kernel to fill (the tests put NaN there first)."""
+    return torch.empty(*shape, dtype=dtype, device=like.device)
+
+
+def constants_of(rule: MemoryRule, chunk: int, products: torch.dtype, aligned: bool) -> dict[str, Any]:
+    """Everything that is fixed when a kernel is compiled, except its tiles."""
+    st, bias, gate = rule.structure, rule.bias, rule.retention
+    exact = "tf32x3" if torch.get_float32_matmul_precision() == "highest" else "tf32"
+    return {
+        "D": st.key_width, "V": st.value_width, "E": st.hidden if len(st.shapes) == 2 else st.key_width, "C": chunk,
+        "DEPTH": len(st.shapes), "MOMENTUM": rule.momentum, "ALIGNED": aligned, "NORMALISED": st.normalised,
+        "RESIDUAL": st.residual, "THRESHOLD": bias.uses_threshold, "ACT": st.activation, "BIAS": bias_name(bias),
+        "OPTION": float(getattr(bias, "p", getattr(bias, "shift", 0.0))),
+        "SHARPNESS": float(getattr(bias, "sharpness", 0.0)), "MAX_ERROR": float(rule.max_error or 0.0),
+        "RETENTION": gate_name(gate), "LINKED": not gate.linear,
+        "AMOUNT": float(getattr(gate, "q", getattr(gate, "scale", getattr(gate, "gamma", 0.0)))),
+        "FLOOR": float(getattr(gate, "floor", 0.0)), "DOT": _TYPES[products], "PRECISION": exact,
+        # G is made of float32 numbers whatever the products' type (design 3.7)
+        "FINE": exact if products == torch.float32 else "tf32",
+    }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One call: the memory's choices, where its rows lie, and what to keep.
+
+    ``offset`` is the first token's place in its chunk. ``remember`` keeps the state of every border for the backward
+    pass, instead of computing them again.
+    """
+
+    rule: MemoryRule
+    layout: Layout
+    products: torch.dtype
+    offset: int
+    remember: bool
+
+    @property
+    def aligned(self) -> bool:
+        return self.offset == 0
+
+    def launch(self, kernel: Any, programs: int, **tensors: Tensor | None) -> None:
+        """Run ``kernel``, its arguments taken by name; what a choice leaves out gets a stand-in that is never read."""
+        rows, chunk = self.layout, self.layout.chunk
+        card = capability_of(rows.base.device)
+        tile = tiles(kernel.__name__, self.rule, chunk, self.products, card, aligned=self.aligned)
+        given = {
+            "base": rows.base, "length": rows.length, "first": rows.first, "row_of": rows.row_of,
+            "closing": rows.closing(self.offset), **tensors,
+            **constants_of(self.rule, chunk, self.products, self.aligned), "NUMBERS": tile.numbers,
+        }  # fmt: skip
+        given["BE"] = min(tile.block, given["E"])
+        stand_in = next(t for t in tensors.values() if t is not None)
+        arguments = {n: stand_in if given[n] is None else given[n] for n in kernel.arg_names}
+        with torch.cuda.device(stand_in.device) if stand_in.is_cuda else nullcontext():
+            kernel[(programs,)](**arguments, num_warps=tile.warps, num_stages=tile.stages)
