@@ -6,7 +6,7 @@ Inputs: CSV or Parquet, long (`unique_id, ds, y`) or wide; or a state file alone
 are known in advance for the rows to come.
 Outputs: a table `unique_id, ds, titans, titans-lo-90, titans-hi-90`; optionally a picture and a state file.
 Launch: ``titans-seq forecast readings.csv --horizon 96 -o forecast.csv --plot forecast.png``
-Cost: closed form, seconds to a minute on a CPU; figures are in LOG.md.
+Cost: closed form, seconds to a minute on a CPU, `--minutes` at most; figures are in LOG.md.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ it beat on rows that it has not seen?
 Inputs: CSV or Parquet, long or wide.
 Outputs, in the run folder: ``config.yaml run.json model.safetensors state.safetensors report.json``.
 Launch: ``titans-seq train-series readings.csv --horizon 96 --out runs/plant``
-Cost: seconds to a minute on a CPU; nothing is random, so nothing has a seed.
+Cost: seconds to a minute on a CPU, `--minutes` at most; nothing is random, so nothing has a seed.
 """
 
 from __future__ import annotations

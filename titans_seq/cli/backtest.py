@@ -40,10 +40,11 @@ def command(ctx: click.Context, data: Path, horizon: int, max_lookback: int, out
     from titans_seq.config.train_series import SeriesSection
 
     pipeline = import_module("titans_seq.pipelines.backtest")
+    limits = {"minutes": options["minutes"]} if options["minutes"] else {}  # of each fit
     job = pipeline.BacktestJob(
         data=data,
         table=take_table(options),
-        settings=SeriesSection(horizon=horizon, max_lookback=max_lookback),
+        settings=SeriesSection(horizon=horizon, max_lookback=max_lookback, **limits),
         n_windows=options["n_windows"],
         step_size=options["step_size"] or horizon,
         refit=options["refit"],

@@ -33,7 +33,7 @@ def command(ctx: click.Context, data: Path | None, **options: Any) -> None:
     """Forecast every series of DATA, a CSV or Parquet table with a time column and numbers.
 
     Without --model a closed-form model is trained: seconds for hours and days, two minutes or three for readings by
-    the minute; --max-rows and --max-lookback bound it.
+    the minute, --minutes at most.
 
     \b
     titans-seq forecast readings.csv --horizon 96 -o forecast.csv --plot forecast.png
@@ -47,7 +47,7 @@ def command(ctx: click.Context, data: Path | None, **options: Any) -> None:
     from titans_seq.config.train_series import SeriesSection
 
     pipeline = import_module("titans_seq.pipelines.forecast")
-    given = {"horizon": options["horizon"], "max_lookback": options.pop("max_lookback")}
+    given = {"horizon": options["horizon"], **{name: options.pop(name) for name in ("max_lookback", "minutes")}}
     job = pipeline.ForecastJob(
         data=data,
         table=take_table(options),

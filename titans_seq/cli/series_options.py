@@ -55,7 +55,12 @@ def learning_options(command: Callable[..., Any]) -> Callable[..., Any]:
         multiple=True,
         help="Column known in advance, or the same throughout a series; may be repeated.",
     )
-    return covariate(most(command))
+    minutes = click.option(
+        "--minutes",
+        type=click.FloatRange(min=0, min_open=True),
+        help="What training may take at most; then the best found so far ships.  [default: 10]",
+    )
+    return covariate(most(minutes(command)))
 
 
 def table_options(command: Callable[..., Any]) -> Callable[..., Any]:

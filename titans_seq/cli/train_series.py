@@ -33,7 +33,8 @@ def command(ctx: click.Context, data: Path, preset: str, horizon: int | None, ou
     from titans_seq.config.train_series import TrainSeriesConfig
 
     pipeline = import_module("titans_seq.pipelines.train_series")
-    overrides = [*options.pop("assignments"), *([f"series.horizon={horizon}"] if horizon is not None else [])]
+    named = {"horizon": horizon, "minutes": options.pop("minutes")}
+    overrides = [*options.pop("assignments"), *(f"series.{key}={value}" for key, value in named.items() if value)]
     config = parse_config(TrainSeriesConfig, preset_text(preset), source=preset, overrides=overrides)
     folder = out or Path("runs") / f"{data.name.split('.')[0]}-{Path(preset).stem}"
     job = pipeline.TrainSeriesJob(data=data, table=take_table(options), config=config, out=folder)

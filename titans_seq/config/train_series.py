@@ -30,6 +30,8 @@ class SeriesSection(Section):
         Rows at the end of the history on which choices are made.
     refit_every
         Rows after which the weights are solved again from everything realised by then; 0 never does.
+    minutes
+        What training may take at most; when they are up the best found so far ships.
     """
 
     horizon: Positive = 96
@@ -39,6 +41,7 @@ class SeriesSection(Section):
     seasons: tuple[Positive, ...] | None = None
     valid_fraction: Annotated[float, Field(gt=0, lt=0.9)] = 0.2
     refit_every: NonNegative = 256
+    minutes: Annotated[float, Field(gt=0)] = 10.0
 
 
 class TrainSeriesConfig(Section):

@@ -43,6 +43,8 @@ class TitansForecaster(BaseEstimator):
         Step of the clock; guessed where None.
     covariates
         Columns known in advance, or the same throughout a series.
+    minutes
+        What `fit` may take at most; then the best found so far is kept.
 
     Attributes
     ----------
@@ -78,6 +80,7 @@ class TitansForecaster(BaseEstimator):
         target_col: str | None = None,
         freq: str | None = None,
         covariates: Sequence[str] = (),
+        minutes: float = 10.0,
     ) -> None:
         self.horizon = horizon
         self.level = level
@@ -87,11 +90,12 @@ class TitansForecaster(BaseEstimator):
         self.target_col = target_col
         self.freq = freq
         self.covariates = covariates
+        self.minutes = minutes
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Fit to a table: a polars or pandas frame, or an array (rows,) or (rows, series) without stamps."""
         panel = read_frame(_frame(X), self._options())
-        settings = SeriesSection(horizon=self.horizon, max_lookback=self.max_lookback)
+        settings = SeriesSection(horizon=self.horizon, max_lookback=self.max_lookback, minutes=self.minutes)
         fitted = fit_series(panel, settings)
         self._snapshot = Snapshot(fitted.model, fitted.state, panel.names)
         self.method_ = fitted.model.method

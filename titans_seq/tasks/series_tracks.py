@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -88,6 +88,44 @@ def track_moments(track: Track, first: int, last: int, windows: tuple[Window, ..
     return total
 
 
+def learn(
+    spans: Sequence[tuple[Track, int, int]], windows: tuple[Window, ...], horizon: int, *,
+    enough: Callable[[], bool] = lambda: False,
+) -> tuple[Array, float]:  # fmt: skip
+    """Sum z z^T over the origins of several tracks, the newest pieces of all of them first.
+
+    Parameters
+    ----------
+    spans
+        Tracks with their first and last origin (half-open).
+    enough
+        Asked behind each piece: whether older ones have to be left out.
+
+    Returns
+    -------
+    total
+        (width, width).
+    share
+        Of the origins that are in it, 1 unless it was enough.
+    """
+    width = sum(window.length for window in windows)
+    total, done = np.zeros((width, width)), 0
+    count = sum(max(0, last - first) for _, first, last in spans)
+    # By age, and among equals spread over all tracks, so that a sum that ends early is of the newest rows of all kinds.
+    pieces = [
+        (age, number * 0.618 % 1, track, max(first, stop - _PIECE), stop)
+        for number, (track, first, last) in enumerate(spans)
+        for age, stop in enumerate(range(last, first, -_PIECE))
+    ]
+    for _, _, track, first, last in sorted(pieces, key=lambda piece: piece[:2]):
+        if done and enough():
+            break
+        total += track_moments(track, first, last, windows, horizon)
+        done += last - first
+    return total, done / max(count, 1)
+
+
+_PIECE = 65_536
 _Line = tuple[int, Series, int, Array]
 
 

@@ -7,7 +7,7 @@ penalty is a sub-block of them (`centre_moments`), so a candidate costs one line
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,7 +18,8 @@ from titans_seq.tasks.series_baselines import BASELINES, baseline_weights
 from titans_seq.tasks.series_moments import Window, design
 from titans_seq.tasks.series_recipe import Recipe, centre_moments, centred_columns, solve
 from titans_seq.tasks.series_state import Array
-from titans_seq.tasks.series_tracks import Track, track_moments
+from titans_seq.tasks.series_tracks import Track, learn
+from titans_seq.training.deadline import Deadline
 
 _log = logging.getLogger(__name__)
 
@@ -28,6 +29,8 @@ Trial = tuple[str, float, float, bool]
 _ORIGINS = 1200
 _STEPS = 24
 _BLOCKS = 24
+_FOLDS = 0.25
+"""Share of the time that summing the training rows may take."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,10 @@ class Choice:
         Each part that was tried: name, gain over what was under it, spread of the gain, whether it ships.
     widest_lookback
         The longest lookback that was tried.
+    share
+        Of the training rows that there was time to learn from.
+    cut_short
+        Whether time was up before everything had been tried.
     """
 
     method: str
@@ -75,6 +82,8 @@ class Choice:
     baselines: dict[str, float]
     trials: tuple[Trial, ...]
     widest_lookback: int
+    share: float = 1.0
+    cut_short: bool = False
 
     @property
     def recipe(self) -> Recipe:
@@ -93,14 +102,23 @@ class Fold:
         Its windows and the target.
     skip, valid_rows
         Rows at the end of each track that the fold does not see, and rows before those to score on.
+    enough
+        Whether older rows have to be left out by now.
+
+    Attributes
+    ----------
+    moments, share
+        Of the training rows, and the share of them that there was time for.
+    held, when
+        Features and targets of the origins to score on, (origins, width), and their rows.
     """
 
     def __init__(
-        self, tracks: Sequence[Track], widest: Recipe, windows: tuple[Window, ...], *, skip: int, valid_rows: int
-    ) -> None:
+        self, tracks: Sequence[Track], widest: Recipe, windows: tuple[Window, ...], *, skip: int, valid_rows: int,
+        enough: Callable[[], bool],
+    ) -> None:  # fmt: skip
         width, horizon = sum(w.length for w in windows), widest.horizon
-        self.moments = np.zeros((width, width))
-        self.origins = 0
+        spans = []
         rows, when = [np.empty((0, width))], [np.empty(0, np.int64)]
         stride = max(1, len(tracks) * max(1, valid_rows - horizon + 1) // _ORIGINS)
         for track in tracks:
@@ -108,14 +126,15 @@ class Fold:
             split = stop - valid_rows
             first, last = widest.reach - 1, split - horizon
             if last > first:
-                self.moments += track_moments(track, first, last, windows, horizon)
-                self.origins += last - first
+                spans.append((track, first, last))
             held = np.arange(max(first, split - 1) + track.index % stride, stop - horizon, stride)
             if len(held):
                 held = held[track.usable(held, horizon)]
                 rows.append(design(track.numbers, held, windows))
                 when.append(held)
         self.held, self.when = np.concatenate(rows), np.concatenate(when)
+        self.origins = sum(last - first for _, first, last in spans)
+        self.moments, self.share = learn(spans, windows, horizon, enough=enough)
 
     @property
     def usable(self) -> bool:
@@ -137,7 +156,7 @@ class Trials:
         before those, where at least half of all rows remain for that.
     """
 
-    def __init__(self, tracks: Sequence[Track], widest: Recipe, *, valid_rows: int) -> None:
+    def __init__(self, tracks: Sequence[Track], widest: Recipe, *, valid_rows: int, deadline: Deadline) -> None:
         self.widest = widest
         self.windows: tuple[Window, ...] = (*widest.windows, widest.target)
         horizon = widest.horizon
@@ -146,13 +165,26 @@ class Trials:
         # Steps are thinned for the search only; the weights that ship are solved for all of them.
         self.steps = np.unique(np.linspace(0, horizon - 1, min(horizon, _STEPS)).astype(int))
         longest = max(len(track) for track in tracks)
-        folds = [Fold(tracks, widest, self.windows, skip=0, valid_rows=valid_rows)]
-        if longest - 2 * valid_rows >= max(longest // 2, 2 * widest.reach):
-            folds.append(Fold(tracks, widest, self.windows, skip=valid_rows, valid_rows=valid_rows))
+        folds = [self._fold(tracks, 0, valid_rows, lambda: deadline.passed(_FOLDS / 2))]
+        if folds[0].share == 1 and longest - 2 * valid_rows >= max(longest // 2, 2 * widest.reach):
+            folds.append(self._fold(tracks, valid_rows, valid_rows, lambda: deadline.passed(_FOLDS)))
+        # What ships is summed twice more, and its errors are measured; the search has the time between.
+        taken = deadline.spent / deadline.seconds
+        self._deadline, self._search = deadline, max(0.97 - 2.5 * taken, _FOLDS + 0.05)
+        self.cut_short = False
+        self.share = folds[0].share
         self.folds = [fold for fold in folds if fold.usable]
         if not self.folds:
             raise RangeError("too few rows to choose on")
         self.when = np.concatenate([fold.when for fold in self.folds])
+
+    def out_of_time(self) -> bool:
+        """Whether the search has to end here; asked where there is more to try."""
+        self.cut_short |= self._deadline.passed(self._search)
+        return self.cut_short
+
+    def _fold(self, tracks: Sequence[Track], skip: int, valid_rows: int, enough: Callable[[], bool]) -> Fold:
+        return Fold(tracks, self.widest, self.windows, skip=skip, valid_rows=valid_rows, enough=enough)
 
     def candidate(self, recipe: Recipe) -> Candidate:
         """Solve one recipe on the training rows of each fold and score it on the others."""
@@ -176,7 +208,12 @@ class Trials:
 
     def best_penalty(self, recipe: Recipe, penalties: Sequence[float]) -> Candidate:
         """Try penalties and give the best."""
-        return min((self.candidate(replace(recipe, penalty=p)) for p in penalties), key=lambda c: c.mse)
+        found: list[Candidate] = []
+        for penalty in penalties:
+            if found and self.out_of_time():
+                break
+            found.append(self.candidate(replace(recipe, penalty=penalty)))
+        return min(found, key=lambda c: c.mse)
 
     def gain(self, better: Candidate, worse: Candidate) -> tuple[float, float]:
         """Give what one candidate saves, and what it has to save to count.
@@ -206,19 +243,25 @@ class Trials:
         return np.asarray(((x @ weights - (fold.held[:, targets] - mean)) ** 2).mean(axis=1))
 
 
-def choose(tracks: Sequence[Track], widest: Recipe, *, lookbacks: Sequence[int], valid_rows: int) -> Choice:
+def choose(
+    tracks: Sequence[Track], widest: Recipe, *, lookbacks: Sequence[int], valid_rows: int,
+    deadline: Deadline | None = None,
+) -> Choice:  # fmt: skip
     """Choose lookback, penalty and parts on the last ``valid_rows`` rows of each track.
 
     For each lookback, parts are added one at a time, the most useful first, as long as each saves more than the
     spread of what it saves; and from the recipe that has them all, parts are taken out as long as each costs no more
     than that. The best of these ships if it beats the plain ridge by more than the spread, and anything only if it
-    beats last value, seasonal naive and drift by more than the spread.
+    beats last value, seasonal naive and drift by more than the spread. When time is up the best so far is taken.
     """
-    trials = Trials(tracks, widest, valid_rows=valid_rows)
-    ridges = [trials.best_penalty(replace(widest, lookback=n, parts=()), PENALTIES) for n in lookbacks]
+    trials = Trials(tracks, widest, valid_rows=valid_rows, deadline=deadline or Deadline())
+    ridges: list[Candidate] = []
+    for lookback in lookbacks:
+        if not ridges or not trials.out_of_time():
+            ridges.append(trials.best_penalty(replace(widest, lookback=lookback, parts=()), PENALTIES))
     ridge = min(ridges, key=lambda c: c.mse)
-    chains = [_grow(trials, start, widest.parts) for start in ridges]
-    if len(widest.parts) > 1:
+    chains = [_grow(trials, start, widest.parts) for start in sorted(ridges, key=lambda c: c.mse)]
+    if len(widest.parts) > 1 and not trials.out_of_time():
         whole = [trials.best_penalty(start.recipe.with_parts(widest.parts), _near(start)) for start in ridges]
         chains.append(_prune(trials, min(whole, key=lambda c: c.mse)))
     best, tried = min(chains, key=lambda found: found[0].mse)
@@ -230,7 +273,9 @@ def choose(tracks: Sequence[Track], widest: Recipe, *, lookbacks: Sequence[int],
     saved, spread = trials.gain(winner, nearest)
     method = name if saved <= spread else "structured ridge" if structured else "ridge"
     errors = {label: candidate.mse for label, candidate in baselines.items()}
-    choice = Choice(method, best, ridge, errors, tuple(tried), widest.lookback)
+    choice = Choice(
+        method, best, ridge, errors, tuple(tried), widest.lookback, share=trials.share, cut_short=trials.cut_short
+    )
     _log.debug("chosen: %s, %s", method, choice.recipe)
     return choice
 
@@ -238,7 +283,7 @@ def choose(tracks: Sequence[Track], widest: Recipe, *, lookbacks: Sequence[int],
 def _grow(trials: Trials, start: Candidate, parts: Sequence[str]) -> tuple[Candidate, list[Trial]]:
     """Add parts to a ridge while they help."""
     best, left, log = start, list(parts), []
-    while left:
+    while left and not trials.out_of_time():
         found = {part: trials.candidate(best.recipe.with_parts((*best.recipe.parts, part))) for part in left}
         part = min(found, key=lambda name: found[name].mse)
         saved, spread = trials.gain(found[part], best)
@@ -254,7 +299,7 @@ def _grow(trials: Trials, start: Candidate, parts: Sequence[str]) -> tuple[Candi
 def _prune(trials: Trials, best: Candidate) -> tuple[Candidate, list[Trial]]:
     """Take parts out of a recipe that has them all, while each costs no more than its spread."""
     log: list[Trial] = []
-    while best.recipe.parts:
+    while best.recipe.parts and not trials.out_of_time():
         parts = best.recipe.parts
         without = {
             part: trials.candidate(best.recipe.with_parts(tuple(p for p in parts if p != part))) for part in parts

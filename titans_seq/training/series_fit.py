@@ -1,6 +1,6 @@
 """From a panel to a forecaster: scales, choice, weights, intervals, and the state at the panel's end.
 
-Everything is closed form: the same rows give the same model, and the time it takes is known beforehand.
+Everything is closed form: the same rows give the same model, unless time is up (`Deadline`) before all was tried.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ from titans_seq.tasks.series_rows import Line
 from titans_seq.tasks.series_solve import Portions
 from titans_seq.tasks.series_sources import before_first
 from titans_seq.tasks.series_state import Array, SeriesState
-from titans_seq.tasks.series_tracks import Track, lay_out, track_moments
+from titans_seq.tasks.series_tracks import Track, lay_out, learn
 from titans_seq.timeseries import Panel
 from titans_seq.timeseries.calendar import calendar_names, find_season, rows_in_a_year, season_lengths
+from titans_seq.training.deadline import Deadline
 from titans_seq.training.series_choice import Choice, choose
 from titans_seq.training.series_covariates import check_width, covariates_of
 
@@ -63,9 +64,9 @@ class Fitted:
 
 def fit_series(
     panel: Panel, settings: SeriesSection, *, valid_rows: int | None = None,
-    watch: Watch = lambda stage, done, total, note: None,
+    watch: Watch = lambda stage, done, total, note: None, deadline: Deadline | None = None,
 ) -> Fitted:  # fmt: skip
-    """Fit a forecaster to a panel.
+    """Fit a forecaster to a panel, in ``settings.minutes`` at most.
 
     Parameters
     ----------
@@ -77,6 +78,8 @@ def fit_series(
     RangeError
         A horizon longer than the history.
     """
+    deadline = deadline or Deadline(60 * settings.minutes)
+    _log.info("training takes at most %g minutes (--minutes)", settings.minutes)
     rows = max(len(series) for series in panel)
     horizon = settings.horizon
     if rows < 2:
@@ -95,11 +98,14 @@ def fit_series(
     tracks = lay_out(panel, widest, mean=mean, deviation=deviation)
     watch("fit", 1, 3, "choosing")
     try:
-        choice = choose(_some(tracks), widest, lookbacks=lookbacks, valid_rows=valid)
+        choice = choose(_some(tracks), widest, lookbacks=lookbacks, valid_rows=valid, deadline=deadline)
     except RangeError:
         return _without_choice(panel, horizon, seasons)
     watch("fit", 2, 3, choice.method)
-    fitted = finish(panel, choice, mean=mean, deviation=deviation, valid_rows=valid, refit_every=settings.refit_every)
+    fitted = finish(
+        panel, choice, mean=mean, deviation=deviation, valid_rows=valid, refit_every=settings.refit_every,
+        deadline=deadline,
+    )  # fmt: skip
     watch("fit", 3, 3, choice.method)
     return fitted
 
@@ -134,7 +140,8 @@ def widest_recipe(
 
 
 def finish(
-    panel: Panel, choice: Choice, *, mean: Array, deviation: Array, valid_rows: int, refit_every: int
+    panel: Panel, choice: Choice, *, mean: Array, deviation: Array, valid_rows: int, refit_every: int,
+    deadline: Deadline,
 ) -> Fitted:  # fmt: skip
     """Solve for the weights that ship, measure its errors on the validation rows, and stand behind the last row.
 
@@ -146,10 +153,15 @@ def finish(
     stops = [len(track) for track in tracks]
     splits = [stop - valid_rows for stop in stops]
     every = refit_every if choice.method in RIDGES and len(tracks) <= _REFIT_TRACKS else 0
-    scales = {"mean": mean, "deviation": deviation}
-    frozen = build_model(panel, recipe, tracks, splits, method=choice.method, every=0, **scales)
+    frozen = build_model(
+        panel, recipe, tracks, splits, method=choice.method, every=0, mean=mean, deviation=deviation,
+        enough=lambda: deadline.passed(0.7),
+    )  # fmt: skip
     quantiles, scored = calibrate(frozen, panel, tracks, splits)
-    model = build_model(panel, recipe, tracks, stops, method=choice.method, every=every, quantiles=quantiles, **scales)
+    model = build_model(
+        panel, recipe, tracks, stops, method=choice.method, every=every, quantiles=quantiles, mean=mean,
+        deviation=deviation, enough=lambda: deadline.passed(0.95),
+    )  # fmt: skip
     state = state_at(model, panel, tracks, stops)
     take_scales(state, scored)
     return Fitted(model, state, choice)
@@ -157,13 +169,16 @@ def finish(
 
 def build_model(
     panel: Panel, recipe: Recipe, tracks: Sequence[Track], stops: Sequence[int], *, mean: Array, deviation: Array,
-    method: str, every: int, quantiles: Array | None = None,
+    method: str, every: int, quantiles: Array | None = None, enough: Callable[[], bool] = lambda: False,
 ) -> SeriesModel:  # fmt: skip
-    """Solve for the weights from origins whose targets lie before row ``stops[i]`` of each track."""
+    """Solve for the weights from origins whose targets lie before row ``stops[i]`` of each track.
+
+    Older rows are left out once ``enough`` says so.
+    """
     none = np.zeros((0, 0)), np.zeros((0, recipe.horizon))
     gram, cross = none
     if method in RIDGES:
-        gram, cross = _sums(tracks, recipe, stops)
+        gram, cross = _sums(tracks, recipe, stops, enough)
         weights = solve(gram, cross, recipe.penalty)
     else:
         weights = baseline_weights(method, recipe)
@@ -268,9 +283,8 @@ def _without_choice(panel: Panel, horizon: int, seasons: tuple[int, ...]) -> Fit
     recipe = Recipe(horizon, max(season, 1), seasons if season > 1 else (1,))
     mean, deviation = track_scales(panel)
     tracks = lay_out(panel, recipe, mean=mean, deviation=deviation)
-    scales = {"mean": mean, "deviation": deviation}
     ones = [1] * len(tracks)
-    frozen = build_model(panel, recipe, tracks, ones, method=method, every=0, **scales)
+    frozen = build_model(panel, recipe, tracks, ones, method=method, every=0, mean=mean, deviation=deviation)
     quantiles, scored = calibrate(frozen, panel, tracks, ones)
     model = replace(frozen, quantiles=quantiles)
     state = state_at(model, panel, tracks, [len(track) for track in tracks])
@@ -289,15 +303,16 @@ def shipped_recipe(choice: Choice) -> Recipe:
     return replace(recipe, parts=(), lookback=lookback, covariates=())
 
 
-def _sums(tracks: Sequence[Track], recipe: Recipe, stops: Sequence[int]) -> tuple[Array, Array]:
+def _sums(
+    tracks: Sequence[Track], recipe: Recipe, stops: Sequence[int], enough: Callable[[], bool]
+) -> tuple[Array, Array]:
     """Sum the products of centred features and targets over origins whose targets lie before ``stops``."""
     windows = (*recipe.windows, recipe.target)
     width = recipe.width
-    total = np.zeros((width + recipe.horizon, width + recipe.horizon))
-    for track, stop in _some(list(zip(tracks, stops, strict=True))):
-        first, last = recipe.reach - 1, stop - recipe.horizon
-        if last > first:
-            total += track_moments(track, first, last, windows, recipe.horizon)
+    spans = [
+        (track, recipe.reach - 1, stop - recipe.horizon) for track, stop in _some(list(zip(tracks, stops, strict=True)))
+    ]
+    total, _ = learn(spans, windows, recipe.horizon, enough=enough)
     total = centre_moments(total, centred_columns(windows), recipe.lookback)
     return total[:width, :width].copy(), total[:width, width:].copy()
 

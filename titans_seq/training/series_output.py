@@ -79,6 +79,20 @@ def describe_choice(choice: Choice | None, model: SeriesModel) -> list[str]:
     """Say what ships, what it beats, and what was tried and left out."""
     if choice is None:
         return [f"too few rows to choose a model on: the forecast is the {model.method}"]
+    return [*_describe(choice, model), *_describe_haste(choice)]
+
+
+def _describe_haste(choice: Choice) -> list[str]:
+    """Say what there was no time for."""
+    lines = []
+    if choice.share < 1:
+        lines.append(f"--minutes left time to learn from the newest {choice.share:.0%} of the training rows alone")
+    if choice.cut_short:
+        lines.append("time was up (--minutes) before every lookback and part had been tried; the best so far ships")
+    return lines
+
+
+def _describe(choice: Choice, model: SeriesModel) -> list[str]:
     recipe = model.recipe
     made = f"lookback of {recipe.lookback} rows" + "".join(f" + {part}" for part in recipe.parts)
     errors = {"plain ridge": choice.ridge.mse} | choice.baselines
