@@ -3,6 +3,7 @@
     python -m tests.benchmarks.eukaryotic_genes                    # all four
     python -m tests.benchmarks.eukaryotic_genes yeast worm         # some of them
     python -m tests.benchmarks.eukaryotic_genes worm --epochs 2    # another budget than the set's own
+    python -m tests.benchmarks.eukaryotic_genes worm cress --turns # no network: every contig held out in turn
 
 Trains `regions-small` with the classes of each set and prints F1 base by base (both strands; *intergenic* is what has
 no label on a strand), beside every cheap labeller of `train-regions`; where genes have introns, the same for genes put
@@ -16,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import statistics
 import tempfile
 from dataclasses import dataclass
 from importlib import import_module
@@ -24,9 +26,15 @@ from typing import Any
 
 import torch
 
+from titans_seq.genomics import open_genome
+from titans_seq.training.regions_baselines import plain_scores, regressions
+from titans_seq.training.regions_job import prepare
+
 REPO = Path(__file__).resolve().parents[2]
 GENOMES = REPO.parent / "shared" / "data" / "genomes"
 RESULTS = Path(__file__).parent / "results" / "eukaryotic-genes.json"
+SMALLEST = 50_000
+"""Bases of a contig that is held out in turn."""
 
 
 @dataclass(frozen=True)
@@ -105,15 +113,52 @@ def table(name: str, result: dict[str, Any]) -> str:
     return "\n".join([*lines, ""])
 
 
+def turns(name: str, *, overrides: list[str]) -> str:
+    """Hold every contig out in turn: the k-mer regression, and genes put together by counts; mean and spread of F1."""
+    chosen = SETS[name]
+    found: dict[str, dict[str, list[float]]] = {}
+    held, genes = [], 0
+    for contig in open_genome(GENOMES / chosen.files[0]).contigs:
+        if contig.length < SMALLEST:
+            continue
+        job = prepare(
+            files=[str(GENOMES / file) for file in chosen.files], preset="regions-small", out=Path("unused"),
+            overrides=[*chosen.settings, 'budget={"steps": 1}', f'split.valid_contigs=["{contig.name}"]', *overrides],
+        )  # fmt: skip
+        kmers = regressions(job, windows=job.config.evaluation.baseline_windows, seed=0)["k-mer regression"]
+        plain = plain_scores(job)
+        assert plain is not None
+        for row, scores in (("k-mer regression", kmers), ("genes put together, no network", plain["decoded"])):
+            for score in scores:
+                found.setdefault(row, {}).setdefault(score["class"], []).append(score["f1"] or 0.0)
+        exons = plain["exons"]
+        for key in ("recall", "precision", "f1", "genes_exact"):
+            found["genes put together, no network"].setdefault(f"parts, {key}", []).append(exons[key])
+        held.append(contig.name)
+        genes += exons["genes"]
+    lines = [
+        f"**{name}**, contigs {', '.join(held)} held out in turn, {genes} genes: mean and spread of F1 over contigs",
+        "",
+    ]
+    for row, columns in found.items():
+        cells = [f"{kind} {statistics.mean(f1):.3f} +- {statistics.stdev(f1):.3f}" for kind, f1 in columns.items()]
+        lines.append(f"- {row}: {', '.join(cells)}")
+    return "\n".join([*lines, ""])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sets", nargs="*", help=f"of {', '.join(SETS)}; by default all")
     parser.add_argument("--epochs", type=float, help="passes over the training part")
     parser.add_argument("--set", action="append", default=[], help="any key of the preset")
+    parser.add_argument("--turns", action="store_true", help="no network; every contig held out in turn")
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.set_num_threads(1)
     for name in given.sets or SETS:
+        if given.turns:
+            print(turns(name, overrides=given.set), flush=True)
+            continue
         result = measure(name, epochs=given.epochs, overrides=given.set)
         print(table(name, result), flush=True)
         # Read again before writing: several sets may be measured side by side.

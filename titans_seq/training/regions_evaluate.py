@@ -148,11 +148,18 @@ def score_arm(
 
 
 def exon_table(job: RegionsJob, called: Sequence[Sequence[PlacedGene]]) -> dict[str, Any]:
-    """Coding parts and whole genes called on the held-out stretches against those annotated whole inside them."""
+    """Coding parts and whole genes called on the held-out stretches against those annotated whole inside them.
+
+    A part called on bases that do not count (a pseudogene) is neither right nor wrong.
+    """
     found, wanted = [], []
     for number, (stretch, genes) in enumerate(zip(job.parts.valid, called, strict=True)):
         known = spliced_inside(job.genes[stretch.contig].spliced, stretch)
-        found += [tuple((number, *part) for part in gene.coding_parts) for gene in genes]
+        ignored = class_truth(job, stretch) < 0
+        for gene in genes:
+            parts = [part for part in gene.coding_parts if ignored[int(part[2] < 0), part[0] : part[1]].mean() <= 0.5]
+            if parts:
+                found.append(tuple((number, *part) for part in parts))
         wanted += [tuple((number, *part) for part in parts_of([gene])) for gene in known]
     return compare_parts(found, wanted)
 
