@@ -149,7 +149,7 @@ def test_the_mixture_learns_while_it_reads() -> None:
         logits, _ = task(tokens[:, :-1])
         known = torch.ones_like(tokens[:, 1:], dtype=torch.bool)
         costs[rate] = nats_per_base(logits, tokens[:, 1:], known)[0, 600:].mean()
-    assert costs[0.02] < costs[0.0] - 0.5
+    assert costs[0.02] < costs[0.0] / 4
 
 
 @torch.no_grad()

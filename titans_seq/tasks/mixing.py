@@ -15,7 +15,7 @@ sure), written by gradient steps on what the product predicted, that is by the d
     dW[i, c] -= rate * sum_t [confidence_i,t = c] sum_a (softmax(logits_t)(a) - [a = s_{t+1}]) l_i,t(a)
 
 at each chunk border, and the same for dV. Predictions of a chunk use the weights of its border, so nothing depends on
-how a stream is cut.
+how a stream is cut. In reading, `averaging` comes last: where the product fails, what does not fail is believed.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from titans_seq.errors import ShapeError, StateMismatchError
 from titans_seq.memory.table import Table, TableSpec, TableState
 from titans_seq.memory.table_layout import SHORT
 from titans_seq.ops.linear import Linear
+from titans_seq.tasks.averaging import average, predictors
 from titans_seq.tasks.mixing_native import Mix, MixCall, kernels_for
 from titans_seq.tasks.table_experts import LEVELS, SITUATIONS, Experts, TableExperts
 
@@ -52,6 +53,8 @@ class FastWeights:
         Gradients of the unfinished chunk and the weights they belong to.
     last_scores, last_chance, last_where, last_situation
         The prediction whose token has not come yet: (B, E, A), (B, A), (B, E), (B,).
+    evidence, last_each : (B, M), (B, M, A)
+        Of the predictors that `averaging` weighs, and what they said of the token that has not come yet.
     """
 
     by_confidence: Tensor
@@ -63,6 +66,8 @@ class FastWeights:
     last_chance: Tensor
     last_where: Tensor
     last_situation: Tensor
+    evidence: Tensor
+    last_each: Tensor
 
     def tensors(self) -> dict[str, Tensor]:
         """All of it by name."""
@@ -135,9 +140,11 @@ class TableMixing(nn.Module):
     def initial_state(self, rows: int, *, device: torch.device) -> MixingState:
         """Empty tables for streams of `expected` tokens, and no fast weights."""
         spec, experts = self.table.spec, self.count
+        each = predictors(self.experts.orders)
         shapes = {
             "by_confidence": (experts * LEVELS,), "by_situation": (SITUATIONS * experts,),
             "slope": (spec.chunk, experts), "last_scores": (experts, spec.alphabet), "last_chance": (spec.alphabet,),
+            "evidence": (each,), "last_each": (each, spec.alphabet),
         }  # fmt: skip
         numbers = {
             "where": (spec.chunk, experts),
@@ -159,7 +166,14 @@ class TableMixing(nn.Module):
             part, _, rest = name.partition("/")
             parts[part][rest] = value
         table = self.table.load_state(parts["table"])
-        return MixingState(table, FastWeights(**parts["fast"]), table.position)
+        fast, each = parts["fast"], predictors(self.experts.orders)
+        chance = fast["last_chance"]
+        # States that were saved before there was an average begin it here.
+        fast = {
+            "evidence": chance.new_zeros(len(chance), each),
+            "last_each": chance.new_zeros(len(chance), each, chance.shape[-1]),
+        } | fast
+        return MixingState(table, FastWeights(**fast), table.position)
 
     @contextmanager
     def silent(self) -> Iterator[None]:
@@ -239,6 +253,7 @@ class TableMixing(nn.Module):
         if experts.counts is not None:
             mixed = self._mix_compiled(own, sure, gate, experts, tokens=tokens, mask=kept, state=state)
             mixed = self._doubted(mixed, experts.situation)
+            mixed = self._averaged(mixed, own, experts, tokens=tokens, mask=kept, fast=state.fast)
             return mixed if keep is None else torch.where(keep[:, None, None], mixed, own)
         scores = torch.cat([experts.scores, own.unsqueeze(2)], 2)
         where = torch.cat([experts.confidence, sure.unsqueeze(-1)], -1) + self._offset
@@ -250,6 +265,7 @@ class TableMixing(nn.Module):
                 tokens=tokens, mask=kept, fast=state.fast, start=state.position - tokens.shape[1],
             )  # fmt: skip
         mixed = self._doubted(torch.einsum("bte,btea->bta", weights + learned, scores), experts.situation)
+        mixed = self._averaged(mixed, own, experts, tokens=tokens, mask=kept, fast=state.fast)
         return mixed if keep is None else torch.where(keep[:, None, None], mixed, own)
 
     def _doubted(self, mixed: Tensor, situation: Tensor) -> Tensor:
@@ -257,6 +273,17 @@ class TableMixing(nn.Module):
         doubt = self.doubt(situation)
         even = F.logsigmoid(doubt) - log(mixed.shape[-1])
         return torch.logaddexp(F.log_softmax(mixed, -1) + F.logsigmoid(-doubt), even)
+
+    def _averaged(
+        self, mixed: Tensor, own: Tensor, experts: Experts, *, tokens: Tensor, mask: Tensor, fast: FastWeights
+    ) -> Tensor:
+        """Log-probabilities (B, T, A) of `averaging`; in training those of the mixture, which is what learns."""
+        if self.training:
+            return mixed
+        return average(
+            mixed, own, experts.scores, orders=self.experts.orders, tokens=tokens, mask=mask,
+            evidence=fast.evidence, last=fast.last_each,
+        )  # fmt: skip
 
     def _mix_compiled(
         self,
