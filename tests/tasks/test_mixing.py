@@ -105,6 +105,20 @@ def test_a_state_comes_back_from_its_tensors() -> None:
 
 
 @torch.no_grad()
+def test_a_state_from_before_there_was_an_average_begins_one() -> None:
+    task, tokens = make(), bases(2, 150)
+    _, state = task(tokens[:, :83])
+    old = {name: value for name, value in state.tensors().items() if not name.endswith(("evidence", "last_each"))}
+    assert len(old) == len(state.tensors()) - 2
+    wanted, _ = task(tokens[:, 83:], state=task.load_state({name: value.clone() for name, value in old.items()}))
+    assert state.mixing is not None
+    state.mixing.fast.evidence.zero_()
+    state.mixing.fast.last_each.zero_()
+    found, _ = task(tokens[:, 83:], state=state)
+    assert torch.equal(found, wanted)
+
+
+@torch.no_grad()
 def test_a_state_that_was_read_on_is_refused_unless_it_was_forked() -> None:
     task, tokens = make(), bases(1, 150)
     _, state = task(tokens[:, :80])
