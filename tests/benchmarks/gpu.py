@@ -1,13 +1,17 @@
 """Check and time everything that runs on a GPU, with nothing installed but PyTorch and Triton.
 
     python tests/benchmarks/gpu.py [--out FILE.json] [--minutes 10]
+    python tests/benchmarks/gpu.py --tiles          (beside the rest, other tiles for every kernel: minutes more)
+    python tests/benchmarks/gpu.py --table FILE.json
     python tests/benchmarks/gpu.py --dry-run
 
 from the root of a source tree (the whole models want numpy, too). Compares the chunk form with the token-by-token
 definition on the device, the Triton kernels with the chunk form in float64, encoders on the device with encoders on the
 CPU, the fused attention with its blocks, and CUDA graphs with plain calls; then times kernels beside the chunk form
 (plain and compiled), beside fla where it is installed, attention, the table, and encoders and whole models end to end.
-Kernels are compiled beforehand, one process per case. Without a CUDA device it says so and stops; a dry run walks
+Per shape it also says which share of the time lies in the writes, which go in sequence, one program per row, and which
+in what runs in parallel over all chunks. It ends with a table for the README; ``--table`` prints that of an older
+report. Kernels are compiled beforehand, one process per case. Without a CUDA device it says so and stops; a dry run walks
 through every part at tiny sizes on the CPU, under Triton's interpreter, to see that it runs: those times mean nothing.
 """
 
@@ -23,6 +27,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -96,7 +101,7 @@ def warm_up(count: int) -> None:
         process.wait()
 
 
-def kernel_parts(report: Report, device: str, tiny: bool) -> None:
+def kernel_parts(report: Report, device: str, tiny: bool, tiles: bool) -> None:
     cases, table = kernels.checks(tiny), kernels.shapes(tiny)
     report.rows("kernels", [(str(c), lambda c=c: kernels.check(c, device)) for c in cases])
     peaks = {p: None if tiny else kernels.matrix_peak(p, device) for p in (torch.bfloat16, torch.float32)}
@@ -104,10 +109,14 @@ def kernel_parts(report: Report, device: str, tiny: bool) -> None:
     timed = [(c, b) for b in ("triton", "chunkwise") for c in table]
     report.rows("speed", [(f"{b} {c}", lambda c=c, b=b: kernels.speed(c, b, device, peaks[c.products]))
                           for c, b in timed if b != "triton" or kernels.refused(c, device) is None])  # fmt: skip
+    inside = [c for c in table if kernels.refused(c, device) is None]
+    report.rows("passes", [(f"passes {c}", lambda c=c: kernels.passes(c, device)) for c in inside])
     report.parts["refused"] = [{**c.named(), "reason": kernels.refused(c, device)} for c in [*cases, *table]
                                if kernels.refused(c, device)]  # fmt: skip
-    if not tiny:
-        report.rows("peer", [("fla", lambda: kernels.peer(table[0], device))])
+    report.rows("peer", [("fla", lambda: kernels.peer(table[0], device))])
+    if tiles:
+        report.rows("tiles", [(f"{name} {t}", lambda n=name, t=t: kernels.time_tiles(table[0], n, t, device))
+                              for name, t in kernels.alternatives(tiny)])  # fmt: skip
 
 
 def encoder_checks(report: Report, device: str, tiny: bool) -> None:
@@ -157,6 +166,25 @@ def encoder_times(report: Report, device: str, tiny: bool) -> None:
     ])  # fmt: skip
 
 
+def readme_table(parts: dict[str, Any]) -> str:
+    """What the issue asks for, in markdown: speeds of the memory by shape, beside the chunk form and fla."""
+    head = ("memory", "B x H", "T", "backend", "forward + backward, ms", "tokens/s", "TFLOP/s", "share of peak")
+    lines = [f"{parts['device']}, {parts['date']}, torch {parts['torch']}", "",
+             "| " + " | ".join(head) + " |", "|" + "---|" * len(head)]  # fmt: skip
+    rows = [*parts.get("speed", []), *parts.get("beside_compiled", []), *parts.get("peer", [])]
+    for row in (r for r in rows if "both_ms" in r):
+        kind = f"mlp {row['width']} x {row['hidden']}, depth {row['depth']}" if row["depth"] else "matrix"
+        name = row.get("peer") or f"{kind}, {row['gate']}, chunk {row['chunk']}, {row['products']}"
+        share = f"{row['both_share']:.0%}" if row.get("both_share") else "-"
+        speed = [f"{row[k]:.3g}" if k in row else "-" for k in ("both_ms", "both_tok_s", "both_tflops")]
+        cells = [name, row["batch"] * row["heads"], row["tokens"], row.get("backend", "fla"), *speed, share]
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    for row in parts.get("model_speed", []):
+        if row.get("chromosome_s"):
+            lines.append(f"\n{row['model']}, one stream: 250 Mb in {row['chromosome_s']:.0f} s")
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help="where the JSON goes (default: results/gpu-DATE.json beside this)")
@@ -164,8 +192,13 @@ def main() -> None:
     parser.add_argument(
         "--dry-run", action="store_true", help="every part at tiny sizes on the CPU; nothing is written"
     )
+    parser.add_argument("--tiles", action="store_true", help="also time every kernel with other tiles (`limits.tiles`)")
+    parser.add_argument("--table", type=Path, metavar="JSON", help="print the README's table of a report, and stop")
     parser.add_argument("--warm", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.table:
+        print(readme_table(json.loads(args.table.read_text())))
+        return
     if args.dry_run:
         os.environ["TRITON_INTERPRET"] = "1"  # before triton is imported, which happens where it is first needed
     tiny = kernels.interpreted()
@@ -187,7 +220,7 @@ def main() -> None:
     }  # fmt: skip
     if not tiny:
         warm_up(len(every))
-    kernel_parts(report, device, tiny)
+    kernel_parts(report, device, tiny, args.tiles or tiny)
     encoder_checks(report, device, tiny)
     encoder_times(report, device, tiny)
     report.parts["said"] = heard.lines
@@ -200,6 +233,7 @@ def main() -> None:
         out.parent.mkdir(exist_ok=True)
         out.write_text(json.dumps(report.parts, indent=1, default=str))
     print(json.dumps(report.parts, indent=1, default=str))
+    print(readme_table(report.parts))
     raise SystemExit(report.broken)
 
 

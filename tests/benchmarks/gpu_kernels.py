@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,6 +21,7 @@ from torch.nn import functional as F
 from titans_seq.ops import Gates, MemoryRule, MemoryState, Structure, make_bias, make_gate
 from titans_seq.ops.chunkwise import chunkwise_with_surprise
 from titans_seq.ops.dispatch import run_memory, why_not_triton
+from titans_seq.ops.triton.limits import Tiles, capability_of
 
 BOUNDS = {torch.float32: 2e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}
 Step = Callable[[], object]
@@ -37,6 +40,7 @@ class Case:
     tokens: int = 16384
     momentum: bool = True
     bias: str = "l2"
+    gate: str = "l2"
     products: torch.dtype = torch.bfloat16
     position: int = 0
 
@@ -44,11 +48,12 @@ class Case:
         name = "mlp" if self.depth else "matrix"
         st = Structure(name, self.width, self.width, depth=max(self.depth, 1), expansion=self.hidden / self.width)
         clip = 2 * self.width**0.5 if self.depth == 0 and self.bias != "dot_product" else None
-        return MemoryRule(st, make_bias(self.bias), make_gate("l2"), self.momentum, clip)
+        return MemoryRule(st, make_bias(self.bias), make_gate(self.gate), self.momentum, clip)
 
     def useful(self) -> float:
         """Multiplications and additions of the forward pass's matrix products."""
         parts, inner = (2 if self.momentum else 1), (self.hidden if self.depth == 2 else self.width)
+        parts += self.gate not in ("none", "l2")  # reads add link(A), which A moves away from
         layers = 2 if self.depth == 2 else 1
         weights = (2 * layers - 1 + 2 * layers * parts) * 2 * self.width * inner
         inside = 4 * self.chunk * (self.width + inner)
@@ -67,7 +72,7 @@ def inputs(case: Case, device: str) -> tuple[list[Tensor], Callable[[list[Tensor
     leaves = [q, k, torch.randn(*shape, case.width, generator=make)]
     scale = 1.0 / (case.chunk * (case.hidden if case.depth == 2 else 1))
     leaves += [torch.rand(shape, generator=make) * scale, torch.rand(shape, generator=make) * 0.01]
-    start = torch.stack([rule.structure.initial(make) for _ in range(case.heads)]).expand(flat)
+    start = torch.stack([rule.retention.initial(rule.structure, make) for _ in range(case.heads)]).expand(flat)
     leaves.append(start + 0.01 * torch.randn(flat, generator=make))
     if case.momentum:
         leaves += [torch.rand(shape, generator=make) * 0.8, 0.01 * torch.randn(flat, generator=make)]
@@ -162,6 +167,82 @@ def speed(case: Case, backend: str, device: str, peak: float | None) -> dict[str
     return row
 
 
+@contextmanager
+def watched(device: str) -> Iterator[Callable[[], dict[str, float]]]:
+    """Milliseconds of every kernel launched inside, by name; on a GPU between events around each launch."""
+    from titans_seq.ops.triton.launch import Plan
+
+    marks: list[tuple[str, Any, Any]] = []
+    plain = Plan.launch
+
+    def mark() -> Any:
+        if device != "cuda":
+            return time.perf_counter()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event
+
+    def launch(self: Plan, kernel: Any, programs: int, **tensors: Tensor | None) -> None:
+        begin = mark()
+        plain(self, kernel, programs, **tensors)
+        marks.append((kernel.__name__, begin, mark()))
+
+    def spent() -> dict[str, float]:
+        if device == "cuda":
+            torch.cuda.synchronize()
+        total: dict[str, float] = {}
+        for name, begin, end in marks:
+            took = begin.elapsed_time(end) if device == "cuda" else (end - begin) * 1e3
+            total[name] = total.get(name, 0.0) + took
+        return total
+
+    Plan.launch = launch  # type: ignore[method-assign]
+    try:
+        yield spent
+    finally:
+        Plan.launch = plain  # type: ignore[method-assign]
+
+
+def passes(case: Case, device: str) -> dict[str, object]:
+    """Where the time of a forward and backward pass goes: what is in sequence per row (writes), what is parallel."""
+    _, both = steps(case, "triton", device)
+    both()
+    with watched(device) as spent:
+        both()
+        found = spent()
+    total = sum(found.values())
+    sequence = sum(took for name, took in found.items() if name.startswith("write_"))
+    return {**case.named(), "programs in sequence": case.batch * case.heads, "kernels_ms": total,
+            "share in sequence": sequence / total, **{f"{name}_ms": took for name, took in found.items()}}  # fmt: skip
+
+
+def alternatives(tiny: bool) -> list[tuple[str, Tiles]]:
+    """Tiles to try in place of `limits.tiles`, one kernel at a time."""
+    names = ["write_forward", "read_forward", "read_backward_last", "read_backward_first", "write_backward"]
+    every = [Tiles(block, warps, 1) for block, warps in ((16, 8), (32, 8), (64, 8), (32, 4), (32, 16))]
+    return [(name, t) for name in names[: 1 if tiny else None] for t in every[: 2 if tiny else None]]
+
+
+def time_tiles(case: Case, kernel: str, tile: Tiles, device: str) -> dict[str, object]:
+    """One kernel's milliseconds with ``tile``, the others as they are: a row to fill `limits.tiles` from."""
+    from titans_seq.ops.triton import launch as module
+
+    usual = module.tiles
+
+    def chosen(name: str, rule: MemoryRule, *more: Any, **named: Any) -> Tiles:
+        found = usual(name, rule, *more, **named)
+        return replace(tile, numbers=found.numbers) if name == kernel else found
+
+    module.tiles = chosen  # type: ignore[assignment]
+    try:
+        row = passes(case, device)
+        here = usual(kernel, case.rule(), case.chunk, case.products, capability_of(torch.device(device)), aligned=True)
+    finally:
+        module.tiles = usual
+    return {"kernel": kernel, "block": tile.block, "warps": tile.warps, "ms": row[f"{kernel}_ms"],
+            "in the table": (tile.block, tile.warps) == (here.block, here.warps)}  # fmt: skip
+
+
 def matrix_peak(dtype: torch.dtype, device: str, size: int = 8192) -> float:
     """TFLOP/s of one large product: what the machine gives, not what its data sheet says."""
     a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in "ab")
@@ -192,21 +273,27 @@ def checks(tiny: bool) -> list[Case]:
                  heads=1 if tiny else 2, tokens=20 if tiny else 331, products=torch.float32)  # fmt: skip
     cases = [replace(small, depth=d, momentum=m) for d in (0, 1, 2) for m in (False, True)]
     cases += [replace(small, position=5, tokens=8), replace(small, position=5)]
+    named = [replace(small, bias="lp", gate="lq", momentum=False), replace(small, gate="kl", momentum=False)]
+    cases += [*named, replace(named[1], position=5)]
     if tiny:
-        return cases[-3:]
+        return cases[-6:]
+    cases += [replace(small, gate=g, depth=d) for g in ("lq", "kl", "elastic_net", "bregman") for d in (0, 1)]
     cases += [replace(small, bias=b, depth=0) for b in ("dot_product", "lp", "huber", "huber_norm", "robust")]
     cases += [replace(small, bias=b, momentum=False) for b in ("lp", "huber_mixture")]
-    half = [replace(c, products=p) for p in (torch.bfloat16, torch.float16) for c in cases[:6]]
+    half = [replace(c, products=p) for p in (torch.bfloat16, torch.float16) for c in [*cases[:6], *named]]
     return [*cases, *half]
 
 
 def shapes(tiny: bool) -> list[Case]:
     """The dispatch table's shapes; the first is the issue's."""
     if tiny:
-        return [Case(width=16, hidden=32, chunk=16, batch=1, heads=1, tokens=32, products=torch.float32)]
+        base = Case(width=16, hidden=32, chunk=16, batch=1, heads=1, tokens=32, products=torch.float32)
+        return [base, replace(base, gate="kl", momentum=False)]
     base = Case()
     other = [{"hidden": 64}, {"hidden": 256}, {"chunk": 32}, {"depth": 0}, {"width": 32}, {"products": torch.float32},
-             {"batch": 1, "tokens": 65536}, {"hidden": 256, "batch": 1, "heads": 2, "tokens": 262144}]  # fmt: skip
+             {"batch": 1, "tokens": 65536}, {"hidden": 256, "batch": 1, "heads": 2, "tokens": 262144},
+             {"hidden": 256, "momentum": False, "bias": "lp", "gate": "lq"},
+             {"hidden": 256, "momentum": False, "gate": "kl"}]  # fmt: skip
     return [base, *(replace(base, **changes) for changes in other)]  # type: ignore[arg-type]
 
 

@@ -4,6 +4,11 @@ Inside a chunk the dual A moves linearly, whatever the gate. At its end, per mat
 chunk's gradients are taken at link(A); its reads follow A with one slope per row. Elements meet in rows (``kl``) or in
 the whole matrix (``lq``), so a matrix is worked through by whole rows, ``NUMBERS`` elements at a time.
 
+Weights of ``kl`` and ``bregman`` are all positive, and rows that resemble each other give outputs that are nearly
+equal; the LayerNorm behind the last layer keeps only their differences, in which products of 16 bits, even of float32,
+have few digits left. It does not see what all outputs have in common, so ``CENTRED`` takes the mean of its rows from
+link(A). The errors that go back through them add up to zero, so that those do not see it either.
+
 ``lq`` needs its norm before anything else: P = sum (a^2 + eps)^(q/2), so that ||A||_q^(q-2) = P^((q-2)/q).
 """
 
@@ -44,7 +49,7 @@ def powers(dual, grow, AMOUNT: tl.constexpr, ROWS: tl.constexpr, COLS: tl.conste
 @triton.jit
 def close_matrix(
     dual, weights, slopes, length, written, RETENTION: tl.constexpr, AMOUNT: tl.constexpr, FLOOR: tl.constexpr,
-    ROWS: tl.constexpr, COLS: tl.constexpr, NUMBERS: tl.constexpr,
+    ROWS: tl.constexpr, COLS: tl.constexpr, NUMBERS: tl.constexpr, CENTRED: tl.constexpr,
 ):  # fmt: skip
     """border(A) in place, ``weights`` = link of it and ``slopes`` (ROWS,); lq leaves ||A||_q before in ``length``.
 
@@ -85,18 +90,29 @@ def close_matrix(
         tl.store(dual + place, a)
         tl.store(weights + place, w)
         tl.store(slopes + r, slope)
+    if CENTRED:
+        tl.debug_barrier()
+        middle = tl.zeros((COLS,), tl.float32)
+        for r0 in tl.range(0, ROWS, block(ROWS, COLS, NUMBERS), disable_licm=True):
+            _, _, place = places(r0, ROWS, COLS, NUMBERS)
+            middle += tl.sum(tl.load(weights + place), 0) / ROWS
+        for r0 in tl.range(0, ROWS, block(ROWS, COLS, NUMBERS), disable_licm=True):
+            _, _, place = places(r0, ROWS, COLS, NUMBERS)
+            tl.store(weights + place, tl.load(weights + place) - middle[None, :])
 
 
 @triton.jit
 def close_chunk(
     dual, weights, slopes, lengths, written, RETENTION: tl.constexpr, AMOUNT: tl.constexpr, FLOOR: tl.constexpr,
     D: tl.constexpr, V: tl.constexpr, E: tl.constexpr, DEPTH: tl.constexpr, NUMBERS: tl.constexpr,
+    CENTRED: tl.constexpr,
 ):  # fmt: skip
     """`close_matrix` of every layer. ``slopes``: those of W_1's rows (depth 2), then of W_2's; ``lengths`` (2,)."""
     if DEPTH == 2:
-        close_matrix(dual, weights, slopes, lengths, written, RETENTION, AMOUNT, FLOOR, E, D, NUMBERS)
+        close_matrix(dual, weights, slopes, lengths, written, RETENTION, AMOUNT, FLOOR, E, D, NUMBERS, False)
         close_matrix(
-            dual + E * D, weights + E * D, slopes + E, lengths + 1, written, RETENTION, AMOUNT, FLOOR, V, E, NUMBERS
-        )
+            dual + E * D, weights + E * D, slopes + E, lengths + 1, written, RETENTION, AMOUNT, FLOOR, V, E, NUMBERS,
+            CENTRED,
+        )  # fmt: skip
     else:
-        close_matrix(dual, weights, slopes, lengths + 1, written, RETENTION, AMOUNT, FLOOR, V, E, NUMBERS)
+        close_matrix(dual, weights, slopes, lengths + 1, written, RETENTION, AMOUNT, FLOOR, V, E, NUMBERS, CENTRED)

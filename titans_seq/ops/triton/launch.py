@@ -12,7 +12,7 @@ from torch import Tensor
 
 from titans_seq.ops.rule import MemoryRule
 from titans_seq.ops.triton.layout import Layout
-from titans_seq.ops.triton.limits import bias_name, capability_of, gate_name, tiles
+from titans_seq.ops.triton.limits import bias_name, capability_of, centred, gate_name, tiles
 
 _TYPES = {torch.float32: tl.float32, torch.bfloat16: tl.bfloat16, torch.float16: tl.float16}
 
@@ -34,7 +34,8 @@ def constants_of(rule: MemoryRule, chunk: int, products: torch.dtype, aligned: b
         "SHARPNESS": float(getattr(bias, "sharpness", 0.0)), "MAX_ERROR": float(rule.max_error or 0.0),
         "RETENTION": gate_name(gate), "LINKED": not gate.linear,
         "AMOUNT": float(getattr(gate, "q", getattr(gate, "scale", getattr(gate, "gamma", 0.0)))),
-        "FLOOR": float(getattr(gate, "floor", 0.0)), "DOT": _TYPES[products], "PRECISION": exact,
+        "FLOOR": float(getattr(gate, "floor", 0.0)), "CENTRED": centred(rule),
+        "DOT": _TYPES[products], "PRECISION": exact,
         # G is made of float32 numbers whatever the products' type (design 3.7)
         "FINE": exact if products == torch.float32 else "tf32",
     }  # fmt: skip

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import torch
 
 from titans_seq.ops.biases import BIASES, AttentionalBias
-from titans_seq.ops.retention import GATES, KLRetention, LqRetention, RetentionGate
+from titans_seq.ops.retention import GATES, Bregman, KLRetention, LqRetention, RetentionGate
 from titans_seq.ops.rule import MemoryRule
 
 WIDTHS = (16, 32, 64, 128)
 HIDDEN = (32, 64, 128, 256)
 CHUNKS = (16, 32, 64, 128)
+RETENTIONS = ("none", "l2", "lq", "kl", "elastic_net", "bregman")
 LARGEST_Q = 8  # of lq: its norms are made of q-th powers
 PRODUCTS = (torch.float32, torch.bfloat16, torch.float16)
 
@@ -67,7 +68,7 @@ def refusal(
     if capability < (8, 0):
         return f"compute capability {capability[0]}.{capability[1]} is below 8.0"
     if gate_name(rule.retention) is None:
-        return f"retention {type(rule.retention).__name__} has no kernel ({', '.join(GATES)} have)"
+        return f"retention {type(rule.retention).__name__} has no kernel ({', '.join(RETENTIONS)} have)"
     if isinstance(rule.retention, LqRetention) and rule.retention.q > LARGEST_Q:
         return f"lq retention with q = {rule.retention.q} leaves float32's range (q up to {LARGEST_Q} does not)"
     if bias_name(rule.bias) is None:
@@ -101,11 +102,18 @@ def unproven(rule: MemoryRule, chunk_size: int, *, capability: tuple[int, int], 
             f"compiled for compute capability 8.x, the kernels of a {st.name} memory spill registers in chunks above "
             f"{longest}; ask for 'triton' to try"
         )
+    if gate_name(rule.retention) in ("lq", "lq_exact") and rule.momentum and st.hidden != 256 and len(st.shapes) == 2:
+        return "lq retention with momentum spills 8 bytes at this hidden width (none at 256); ask for 'triton' to try"
     if products == torch.float32:
         return "float32 products have not been shown to stay in registers; ask for 'triton', or compute in bfloat16"
     if max(st.key_width, st.value_width, chunk_size) > 64:
         return "widths and chunks of 128 have not been shown to stay in registers; ask for 'triton' to try"
     return None
+
+
+def centred(rule: MemoryRule) -> bool:
+    """Whether the last layer's rows are all positive and a LayerNorm keeps their differences alone (`borders`)."""
+    return rule.structure.normalised and isinstance(rule.retention, KLRetention | Bregman)
 
 
 def bias_name(bias: AttentionalBias) -> str | None:
@@ -116,8 +124,10 @@ def bias_name(bias: AttentionalBias) -> str | None:
 def gate_name(gate: RetentionGate) -> str | None:
     """The name under which the kernels know ``gate``; one name for those that leave W = A throughout."""
     name = next((name for name, kind in GATES.items() if type(gate) is kind), None)
-    if name is None or gate.linear:
-        return None if name is None else "linear"
+    if name not in RETENTIONS:
+        return None
+    if gate.linear:
+        return "linear"
     return "lq_exact" if isinstance(gate, LqRetention) and gate.exact else name
 
 

@@ -15,6 +15,7 @@ from titans_seq.ops.chunkwise import _stretches
 from titans_seq.ops.rule import Gates, MemoryRule, MemoryState
 from titans_seq.ops.triton.launch import Plan
 from titans_seq.ops.triton.layout import equal_rows, logarithms, packed_rows
+from titans_seq.ops.triton.limits import centred
 from titans_seq.ops.triton.operation import Memory, Start
 
 # Bytes of border states held at a time. Longer calls are worked through in stretches, whose backward passes compute
@@ -116,12 +117,20 @@ def _linked(plan: Plan, start: Start, written: Tensor) -> Start:
     """The start under a non-linear gate: link and slopes of the last border, and the weights that are now read."""
     st, gate, dual = plan.rule.structure, plan.rule.retention, start.state[:, 0]
     border = st.split(dual if start.anchor is None else start.anchor)
-    weights, slopes = st.join([gate.link(a) for a in border]), [gate.slope(a) for a in border]
+    weights, slopes = [gate.link(a) for a in border], [gate.slope(a) for a in border]
     now = None
     if start.anchor is not None:
-        now = weights + st.join([s * (a - b) for s, a, b in zip(slopes, st.split(dual), border, strict=True)])
+        steps = zip(weights, slopes, st.split(dual), border, strict=True)
+        now = _joined(plan, [w + s * (a - b) for w, s, a, b in steps])
     rows = torch.cat([s.expand(*a.shape[:-1], 1).flatten(-2) for s, a in zip(slopes, border, strict=True)], -1)
-    return replace(start, anchor=weights, now=now, slopes=rows.contiguous(), written=written)
+    return replace(start, anchor=_joined(plan, weights), now=now, slopes=rows.contiguous(), written=written)
+
+
+def _joined(plan: Plan, weights: list[Tensor]) -> Tensor:
+    """Weights, flat, as the kernels want them (see `borders`)."""
+    if centred(plan.rule):
+        weights = [*weights[:-1], weights[-1] - weights[-1].mean(-2, keepdim=True)]
+    return plan.rule.structure.join(weights)
 
 
 def packed_memory(

@@ -33,11 +33,16 @@ def matrix(pointer, rows, columns, width):
 
 
 @triton.jit
-def sloped(pointer, rows, columns, width, slopes, LINKED: tl.constexpr):
-    """`matrix` as reads follow it: under a non-linear gate each row is multiplied by its slope."""
+def sloped(pointer, rows, columns, width, slopes, LINKED: tl.constexpr, CENTRED: tl.constexpr):
+    """`matrix` as reads follow it: under a non-linear gate each row is multiplied by its slope.
+
+    ``CENTRED`` takes the mean of all rows away, which a LayerNorm behind them does not see (`borders`).
+    """
     m = matrix(pointer, rows, columns, width)
     if LINKED:
         m *= tl.load(slopes + rows)[:, None]
+    if CENTRED:
+        m -= (tl.sum(m, 0) / m.shape[0])[None, :]
     return m
 
 

@@ -14,6 +14,7 @@ def read_forward(
     D: tl.constexpr, V: tl.constexpr, E: tl.constexpr, BE: tl.constexpr, C: tl.constexpr, DEPTH: tl.constexpr,
     MOMENTUM: tl.constexpr, ALIGNED: tl.constexpr, NORMALISED: tl.constexpr, RESIDUAL: tl.constexpr,
     ACT: tl.constexpr, DOT: tl.constexpr, PRECISION: tl.constexpr, LINKED: tl.constexpr,
+    CENTRED: tl.constexpr,
 ):  # fmt: skip
     """Reads ``y`` and the last layer's outputs ``out_q`` (tokens, V), and ``surprise`` (tokens,).
 
@@ -79,10 +80,10 @@ def read_forward(
             a, h = tile(k + at * D, t, e, D, here), tile(q + at * D, t, e, D, here)
         inputs += tl.sum(a * a, 1)
         seen += product(h, tl.trans(a), DOT, PRECISION)
-        w2 = sloped(border + FIRST, w, e, E, bends + ABOVE, LINKED)
+        w2 = sloped(border + FIRST, w, e, E, bends + ABOVE, LINKED, CENTRED)
         out += product(h * beta[:, None], tl.trans(w2), DOT, PRECISION)
         if MOMENTUM:
-            w2 = sloped(border + SIZE + FIRST, w, e, E, bends + ABOVE, LINKED)
+            w2 = sloped(border + SIZE + FIRST, w, e, E, bends + ABOVE, LINKED, False)
             out += product(h * f[:, None], tl.trans(w2), DOT, PRECISION)
         if LINKED:
             out += product(h, tl.trans(matrix(reading + FIRST, w, e, E)), DOT, PRECISION)

@@ -38,6 +38,7 @@ def read_backward_last(
     D: tl.constexpr, V: tl.constexpr, E: tl.constexpr, BE: tl.constexpr, C: tl.constexpr, DEPTH: tl.constexpr,
     MOMENTUM: tl.constexpr, ALIGNED: tl.constexpr, NORMALISED: tl.constexpr, RESIDUAL: tl.constexpr,
     ACT: tl.constexpr, DOT: tl.constexpr, PRECISION: tl.constexpr, LINKED: tl.constexpr,
+    CENTRED: tl.constexpr,
 ):  # fmt: skip
     """Adjoints deltabar (tokens, V) of the keys' errors, inputbar (tokens, E) of their activations, statebar of the
     last layer's matrices (chunks, size), g_bar (chunks, C, C) and fade_bar (chunks, 2, C).
@@ -115,11 +116,11 @@ def read_backward_last(
             h, slope = activation(z, ACT)
         else:
             a, h = tile(k + at * D, t, e, D, here).to(DOT), tile(q + at * D, t, e, D, here)
-        part = product(zbar, sloped(border + FIRST, w, e, E, bends + ABOVE, LINKED), DOT, PRECISION)
+        part = product(zbar, sloped(border + FIRST, w, e, E, bends + ABOVE, LINKED, CENTRED), DOT, PRECISION)
         beta_bar += tl.sum(part * h, 1)
         hbar = part * beta[:, None] - product(pair, a, DOT, PRECISION)
         if MOMENTUM:
-            part = product(zbar, sloped(border + SIZE + FIRST, w, e, E, bends + ABOVE, LINKED), DOT, PRECISION)
+            part = product(zbar, sloped(border + SIZE + FIRST, w, e, E, bends + ABOVE, LINKED, False), DOT, PRECISION)
             f_bar += tl.sum(part * h, 1)
             hbar += part * f[:, None]
         if LINKED:

@@ -25,7 +25,7 @@ def write_forward(
     MOMENTUM: tl.constexpr, ALIGNED: tl.constexpr, NORMALISED: tl.constexpr, RESIDUAL: tl.constexpr,
     THRESHOLD: tl.constexpr, ACT: tl.constexpr, BIAS: tl.constexpr, OPTION: tl.constexpr, SHARPNESS: tl.constexpr,
     MAX_ERROR: tl.constexpr, DOT: tl.constexpr, PRECISION: tl.constexpr, RETENTION: tl.constexpr,
-    AMOUNT: tl.constexpr, FLOOR: tl.constexpr, NUMBERS: tl.constexpr,
+    AMOUNT: tl.constexpr, FLOOR: tl.constexpr, NUMBERS: tl.constexpr, CENTRED: tl.constexpr,
 ):  # fmt: skip
     """Fill ``states`` from border 0 of each row on; leave the errors ``delta`` and outputs ``out_k`` of the keys.
 
@@ -117,6 +117,6 @@ def write_forward(
                 beyond = c + row + 1
                 close_chunk(
                     new, weights + beyond * SIZE, slopes + beyond * ROWS, lengths + c * 2, tl.load(written + c),
-                    RETENTION, AMOUNT, FLOOR, D, V, E, DEPTH, NUMBERS,
+                    RETENTION, AMOUNT, FLOOR, D, V, E, DEPTH, NUMBERS, CENTRED,
                 )  # fmt: skip
             tl.debug_barrier()
