@@ -184,6 +184,21 @@ def test_intervals_widen_as_soon_as_a_few_rows_show_it_and_not_before(fitted: Fi
     assert widths["fresh"][25] / widths["fresh"][19] > 1.1 * widths["slow"][25] / widths["slow"][19]
 
 
+def test_a_series_of_one_number_is_as_unsure_as_the_others() -> None:
+    """Nothing of it has been forecast yet, so an interval of no width would be a claim without ground."""
+    values = load(600, 2, seed=12)
+    values[:-1, 1] = np.nan
+    found = fit_series(panel_of(values, ids=("a", "b")), SeriesSection(horizon=6, lookbacks=(24, 48)))
+    path = found.model.path(found.state)
+    widths = found.model.quantile(found.state, path, 0.95) - found.model.quantile(found.state, path, 0.05)
+    assert np.allclose(path[1], values[-1, 1])
+    assert np.allclose(widths[1], widths[0], rtol=0.5)
+    assert (widths > 0).all()
+    alone = panel_of(np.array([[4.0]]), ids=("new",), start=700)
+    state = found.model.advance(found.model.begin(alone), alone)
+    assert np.isnan(found.model.quantile(state, found.model.path(state), 0.95)).all()
+
+
 def test_the_state_does_not_grow(fitted: Fitted) -> None:
     state = fitted.state.clone()
     before = state.nbytes

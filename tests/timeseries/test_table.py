@@ -173,6 +173,9 @@ def test_rows_beside_the_clock_are_moved_or_left_out_when_asked(tmp_path: Path) 
         read_table(write(tmp_path, rows("2024-01-02 00:10,2"), "none.csv"), TableOptions(off_clock="drop"), clock=clock)
     with pytest.raises(ConfigError, match=r"--freq 30m: the clock was settled as 1h"):
         read_table(late, TableOptions(freq="30m"), clock=clock)
+    with pytest.raises(ConfigError, match=r"--off-clock drop: the stamps are uneven.*--freq"):
+        read_table(late, TableOptions(off_clock="drop"))
+    assert len(read_table(late, TableOptions(off_clock="drop", freq="1h")).series[0]) == 1
 
 
 def test_rows_move_to_the_nearest_working_day_and_month(tmp_path: Path) -> None:

@@ -219,13 +219,18 @@ class SeriesModel:
     def quantile(self, state: SeriesState, path: Array, level: float) -> Array:
         """Give a quantile of every track and step, (tracks, horizon), in the units of ``path``.
 
-        Quantiles of a higher level are nowhere lower, because `quantiles` rises with the level at each step.
+        Quantiles of a higher level are nowhere lower, because `quantiles` rises with the level at each step. A track of
+        which no forecast has been realised yet has the usual width of the others, NaN without others.
         """
         low, high = float(self.levels[0]), float(self.levels[-1])
         if not low <= level <= high:
             raise RangeError(f"expected a quantile between {low} and {high}, found {level}")
         step = np.array([np.interp(level, self.levels, column) for column in self.quantiles.T])
-        return path + (self._width(state.scale, state.quick) * state.stretch * state.deviation)[:, None] * step
+        width = self._width(state.scale, state.quick) * state.stretch
+        untold = (state.scored == 0) & (state.tried == 0)
+        if untold.any():
+            width = np.where(untold, np.median(width[~untold]) if not untold.all() else np.nan, width)
+        return path + (width * state.deviation)[:, None] * step
 
     def _width(self, scale: Array, quick: Array) -> Array:
         """Give scale^(1 - fresh) quick^fresh; of the two alone what there is of them."""
@@ -428,26 +433,28 @@ def track_scales(panel: Panel) -> tuple[Array, Array]:
     """Give mean and deviation of each track's known values; the deviation of a constant is 1.
 
     A track without any has NaN for its mean until its first value comes (`SeriesModel.advance`), which is then taken
-    for it, and the usual deviation of the others.
+    for it. Of fewer than two values the deviation is the usual one of the others.
     """
     mean, deviation = [], []
     for series in panel:
         for line in series.values.T:
             known = line[np.isfinite(line)]
-            spread = float(known.std()) if len(known) else np.nan
+            spread = float(known.std()) if len(known) > 1 else np.nan
             mean.append(float(known.mean()) if len(known) else np.nan)
-            constant = len(known) > 0 and spread <= 1e-12 * max(1.0, abs(mean[-1]))
+            constant = len(known) > 1 and spread <= 1e-12 * max(1.0, abs(mean[-1]))
             deviation.append(1.0 if constant else spread)
     if mean and np.isnan(mean).all():
         names = ", ".join(repr(series.id or panel.channels[0]) for series in panel.series[:3])
         raise RangeError(f"the series {names} holds no number; leave its rows out")
-    return np.array(mean), like_the_others(np.array(mean), np.array(deviation))
+    return np.array(mean), like_the_others(np.array(deviation))
 
 
-def like_the_others(mean: Array, deviation: Array) -> Array:
-    """Give tracks that have no mean yet the median deviation of those that have one."""
-    none = np.isnan(mean)
-    return np.where(none, np.median(deviation[~none]), deviation) if none.any() else deviation
+def like_the_others(deviation: Array) -> Array:
+    """Put the median of the deviations that are known for those that are NaN; 1 where none is."""
+    unknown = np.isnan(deviation)
+    if not unknown.any():
+        return deviation
+    return np.where(unknown, 1.0 if unknown.all() else np.median(deviation[~unknown]), deviation)
 
 
 def _design(

@@ -135,16 +135,13 @@ def _read(table: Table, options: TableOptions, clock: Clock | None, bounds: Boun
         raise InputFileError(path, expected="rows below the header", found="none")
     first_line = table.first_line
     rows = _without_duplicates(rows, path, options.duplicates, columns, first_line=first_line, notes=notes)
-    wanted = parse_frequency(options.freq) if options.freq else None
     fixed = clock is not None
     if clock is None:
+        wanted = parse_frequency(options.freq) if options.freq else None
         clock = common_clock(
             rows, wanted, integers=columns.integers, zone=reader.zone, dates=reader.dates(rows), path=path
         )
-    elif wanted is not None and wanted != (clock.unit, 1 if clock.unit == "row" else clock.step):
-        raise ConfigError(
-            f"--freq {options.freq}: the clock was settled as {clock.name} when the model was made; leave --freq out"
-        )
+    _check_clock(clock, options, fixed=fixed)
     rows = on_clock(rows, clock, options.off_clock, path=path, first_line=first_line, fixed=fixed, notes=notes)
     rows = _without_duplicates(rows, path, options.duplicates, columns, first_line=first_line, notes=notes)
     series = even_rows(rows, clock, path=path, notes=notes)
@@ -152,6 +149,21 @@ def _read(table: Table, options: TableOptions, clock: Clock | None, bounds: Boun
         _log.info(note)
     panel = Panel(tuple(series), clock, columns.targets, columns.covariates, names, tuple(notes))
     return panel if bounds.as_of is None else _until(panel, bounds.as_of)
+
+
+def _check_clock(clock: Clock, options: TableOptions, *, fixed: bool) -> None:
+    """Refuse options that the clock leaves without an effect."""
+    if fixed and options.freq:
+        unit, step = parse_frequency(options.freq)
+        if unit != clock.unit or (unit != "row" and step != clock.step):
+            raise ConfigError(
+                f"--freq {options.freq}: the clock was settled as {clock.name} when the model was made; leave it out"
+            )
+    if clock.unit == "row" and options.off_clock != "refuse":
+        raise ConfigError(
+            f"--off-clock {options.off_clock}: the stamps are uneven, so rows are counted and none is beside a clock; "
+            + ("leave it out" if fixed else "name the step of one by --freq")
+        )
 
 
 def _until(panel: Panel, as_of: str) -> Panel:

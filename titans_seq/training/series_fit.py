@@ -341,8 +341,10 @@ def _train_scales(panel: Panel, valid_rows: int, season: int) -> tuple[Array, Ar
                 if many:
                     size = seasonal_scale(rows, season)
                     deviation[index] = np.fmax(size, 0.02 * spread)
+            elif np.isfinite(line).sum() < 2:
+                deviation[index] = np.nan
             index += 1
-    return mean, like_the_others(mean, deviation)
+    return mean, like_the_others(deviation)
 
 
 def _seasons(panel: Panel, settings: SeriesSection, train_rows: int) -> tuple[int, ...]:
