@@ -107,6 +107,7 @@ def test_from_an_annotated_genome_to_the_annotation_of_another(
     assert again.out == trained.out
     more = ask("train-regions", genome, annotation, "--from", run, *words[:-1], tmp_path / "more")
     assert more.code == 0, more.err
+    assert json.loads((tmp_path / "more" / "run.json").read_text())["from"] == str(run)  # so does its resume
     other = ask(
         "train-regions", genome, annotation, "--from", run, "--preset", "regions-tiny", "--out", tmp_path / "no"
     )
