@@ -43,6 +43,7 @@ FRESH = 0.5
 STRETCH_RATE = 0.2
 """How fast the width of the intervals follows what they have held, per horizon."""
 _BAND = 0.9
+_PANEL = 64
 _NEVER = np.iinfo(np.int64).max
 _BLOCK = 1024
 _MOST = 12_000_000
@@ -388,7 +389,8 @@ class SeriesModel:
             y = state.numbers[tracks][:, steps, 0] - mean
             enough = state.known[tracks][:, steps].mean(axis=2) >= 0.5
             x, y = x[enough], y[enough]
-            state.gram += x.T @ x
+            for a in range(0, x.shape[1], _PANEL):  # a product of a few hundred kB stays in the cache
+                state.gram[a : a + _PANEL] += x[:, a : a + _PANEL].T @ x
             state.cross += x.T @ y
         state.learned = np.maximum(state.learned, last + 1)
 
