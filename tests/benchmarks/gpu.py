@@ -1,7 +1,7 @@
 """Check and time everything that runs on a GPU, with nothing installed but PyTorch and Triton.
 
     python tests/benchmarks/gpu.py [--out FILE.json] [--minutes 10]
-    python tests/benchmarks/gpu.py --tiles          (beside the rest, other tiles for every kernel: minutes more)
+    python tests/benchmarks/gpu.py --tiles --minutes 20    (beside the rest, other tiles for every kernel)
     python tests/benchmarks/gpu.py --table FILE.json
     python tests/benchmarks/gpu.py --dry-run
 
@@ -11,8 +11,9 @@ CPU, the fused attention with its blocks, and CUDA graphs with plain calls; then
 (plain and compiled), beside fla where it is installed, attention, the table, and encoders and whole models end to end.
 Per shape it also says which share of the time lies in the writes, which go in sequence, one program per row, and which
 in what runs in parallel over all chunks. It ends with a table for the README; ``--table`` prints that of an older
-report. Kernels are compiled beforehand, one process per case. Without a CUDA device it says so and stops; a dry run walks
-through every part at tiny sizes on the CPU, under Triton's interpreter, to see that it runs: those times mean nothing.
+report. Kernels are compiled beforehand, one process per case. Without a CUDA device it says so and stops; a dry run
+walks through every part at tiny sizes on the CPU, under Triton's interpreter, to see that it runs: those times mean
+nothing.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.benchmarks import gpu_encoders as encoders
 from tests.benchmarks import gpu_kernels as kernels
+from tests.benchmarks import gpu_passes as passes
 from titans_seq.memory import memory_names, memory_spec
 from titans_seq.models import VARIANTS
 from titans_seq.ops import Gates, MemoryState, chunkwise, recurrent
@@ -110,13 +112,13 @@ def kernel_parts(report: Report, device: str, tiny: bool, tiles: bool) -> None:
     report.rows("speed", [(f"{b} {c}", lambda c=c, b=b: kernels.speed(c, b, device, peaks[c.products]))
                           for c, b in timed if b != "triton" or kernels.refused(c, device) is None])  # fmt: skip
     inside = [c for c in table if kernels.refused(c, device) is None]
-    report.rows("passes", [(f"passes {c}", lambda c=c: kernels.passes(c, device)) for c in inside])
+    report.rows("passes", [(f"passes {c}", lambda c=c: passes.passes(c, device)) for c in inside])
     report.parts["refused"] = [{**c.named(), "reason": kernels.refused(c, device)} for c in [*cases, *table]
                                if kernels.refused(c, device)]  # fmt: skip
     report.rows("peer", [("fla", lambda: kernels.peer(table[0], device))])
     if tiles:
-        report.rows("tiles", [(f"{name} {t}", lambda n=name, t=t: kernels.time_tiles(table[0], n, t, device))
-                              for name, t in kernels.alternatives(tiny)])  # fmt: skip
+        report.rows("tiles", [(f"{name} {t}", lambda n=name, t=t: passes.time_tiles(table[0], n, t, device))
+                              for name, t in passes.alternatives(tiny)])  # fmt: skip
 
 
 def encoder_checks(report: Report, device: str, tiny: bool) -> None:
