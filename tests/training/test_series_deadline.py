@@ -13,7 +13,7 @@ from titans_seq.config.train_series import SeriesSection
 from titans_seq.tasks import series_tracks
 from titans_seq.tasks.series_moments import design
 from titans_seq.tasks.series_recipe import Recipe
-from titans_seq.tasks.series_ridge import track_scales
+from titans_seq.tasks.series_scales import track_scales
 from titans_seq.training.deadline import Deadline
 from titans_seq.training.series_fit import Fitted, fit_series
 from titans_seq.training.series_output import describe_choice

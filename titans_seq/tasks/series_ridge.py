@@ -25,24 +25,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from titans_seq.errors import ConfigError, RangeError
+from titans_seq.tasks.series_errors import BAND, FRESH, rescale, width_of
 from titans_seq.tasks.series_moments import Window
 from titans_seq.tasks.series_recipe import Recipe, centre
 from titans_seq.tasks.series_rows import Line, new_rows
+from titans_seq.tasks.series_scales import track_scales
 from titans_seq.tasks.series_solve import Portions, SlicedSolve
 from titans_seq.tasks.series_sources import before_first, extend
 from titans_seq.tasks.series_state import Array, SeriesState
 from titans_seq.timeseries import Clock, Panel
 from titans_seq.timeseries.calendar import calendar_features
 
-SCALE_RATE = 0.015
-"""Share by which one realised forecast moves the running scales of the errors."""
-
-FRESH = 0.5
-"""Weight of the scale of errors a few rows ahead in the width of intervals; chosen on validation rows (LOG.md)."""
-
-STRETCH_RATE = 0.2
-"""How fast the width of the intervals follows what they have held, per horizon."""
-_BAND = 0.9
 _PANEL = 64
 _NEVER = np.iinfo(np.int64).max
 _BLOCK = 1024
@@ -227,17 +220,11 @@ class SeriesModel:
         if not low <= level <= high:
             raise RangeError(f"expected a quantile between {low} and {high}, found {level}")
         step = np.array([np.interp(level, self.levels, column) for column in self.quantiles.T])
-        width = self._width(state.scale, state.quick) * state.stretch
+        width = width_of(state.scale, state.quick, fresh=self.fresh) * state.stretch
         untold = (state.scored == 0) & (state.tried == 0)
         if untold.any():
             width = np.where(untold, np.median(width[~untold]) if not untold.all() else np.nan, width)
         return path + (width * state.deviation)[:, None] * step
-
-    def _width(self, scale: Array, quick: Array) -> Array:
-        """Give scale^(1 - fresh) quick^fresh; of the two alone what there is of them."""
-        both = (scale > 0) & (quick > 0)
-        mixed = np.where(both, scale, 1.0) ** (1 - self.fresh) * np.where(both, quick, 1.0) ** self.fresh
-        return np.where(both, mixed, np.where(scale > 0, scale, quick))
 
     def _read(
         self, state: SeriesState, lines: Sequence[Line], start: int, stop: int, realised: Realised | None
@@ -279,7 +266,8 @@ class SeriesModel:
         # A model of covariates can look back on whole paths alone: its inputs reach to their ends.
         steps = self.soon if self.fresh and not self.recipe.foreknown else 0
         soon = self._errors(state, tracks, numbers, flags, count, steps=steps) if steps else errors[..., :0]
-        scales = self._rescale(state, tracks, errors, soon)
+        band = self._band if self.quantiles.any() else None
+        scales = rescale(state, tracks, errors, soon, fresh=self.fresh, band=band)
         if realised is not None:
             realised(tracks, state.position[tracks, None] - count + 1 + np.arange(count), errors, scales)
         # Older rows were needed only while this call scored what it realised.
@@ -304,44 +292,10 @@ class SeriesModel:
         errors: Array = actual - (x @ state.weights[:, :steps] + mean)
         return errors
 
-    def _rescale(self, state: SeriesState, tracks: NDArray[np.int64], errors: Array, soon: Array) -> Array:
-        """Move scales and stretch by each row; gives the width of intervals after each row, (tracks, n).
-
-        With e the errors of the whole path that row t ends, f those of the few first steps of a later path that it
-        ends, and w_o the width that was known at the origin of the former,
-
-            s <- s + max(SCALE_RATE, 1 / k) (mean |e| - s)           k whole paths so far
-            q <- q + max(SCALE_RATE, 1 / j) (mean |f| - q)           j of those
-            w  = s^(1 - fresh) q^fresh
-            g <- g exp(r (share of e outside g w_o [q05, q95] - 0.1))     r = STRETCH_RATE / horizon
-        """
-        horizon = self.recipe.horizon
-        (sizes, counts), (soon_sizes, soon_counts) = _mean_size(errors), _mean_size(soon)
-        low, high = self._band
-        rate = STRETCH_RATE / horizon if self.quantiles.any() else 0.0
-        past = np.concatenate([state.past_scales[tracks], np.empty(sizes.shape)], axis=1)
-        scale, quick, stretch = state.scale[tracks], state.quick[tracks], state.stretch[tracks]
-        scored, tried = state.scored[tracks], state.tried[tracks]
-        edges = np.empty(sizes.shape)
-        for i in range(errors.shape[1]):
-            some = counts[:, i] > 0
-            then = (past[:, i] * stretch)[:, None]
-            outside = (errors[:, i] < then * low) | (errors[:, i] > then * high)  # False where unknown
-            missed = outside.sum(axis=1) / np.maximum(counts[:, i], 1) - (1 - _BAND)
-            stretch = stretch * np.exp(np.where(some & (past[:, i] > 0), rate * missed, 0.0))
-            scale, scored = _moved(scale, scored, sizes[:, i], some)
-            quick, tried = _moved(quick, tried, soon_sizes[:, i], soon_counts[:, i] > 0)
-            past[:, horizon + i] = self._width(scale, quick)
-            edges[:, i] = past[:, horizon + i] * stretch
-        state.scale[tracks], state.quick[tracks], state.stretch[tracks] = scale, quick, stretch
-        state.scored[tracks], state.tried[tracks] = scored, tried
-        state.past_scales[tracks] = past[:, -horizon:]
-        return edges
-
     @cached_property
     def _band(self) -> tuple[Array, Array]:
         """The ends of the 90 % interval at each step, in units of the scale."""
-        ends = [(1 - _BAND) / 2, (1 + _BAND) / 2]
+        ends = [(1 - BAND) / 2, (1 + BAND) / 2]
         low, high = (np.array([np.interp(end, self.levels, column) for column in self.quantiles.T]) for end in ends)
         return low, high
 
@@ -399,22 +353,6 @@ class SeriesModel:
         return _design(self.recipe, self.clock, state.numbers[tracks], origins, ticks)
 
 
-def _mean_size(errors: Array) -> tuple[Array, NDArray[np.int64]]:
-    """Give the mean absolute error of each path, (tracks, n), and how many of its steps are known."""
-    found = np.isfinite(errors)
-    counts = found.sum(axis=2)
-    return np.abs(np.where(found, errors, 0.0)).sum(axis=2) / np.maximum(counts, 1), counts
-
-
-def _moved(
-    mean: Array, count: NDArray[np.int64], value: Array, some: NDArray[np.bool_]
-) -> tuple[Array, NDArray[np.int64]]:
-    """Move running means by one value each, where there is some."""
-    count = count + some
-    rate = np.maximum(SCALE_RATE, 1 / np.maximum(count, 1))
-    return mean + np.where(some, rate, 0.0) * (value - mean), count
-
-
 def empty_state(
     recipe: Recipe, tracks: tuple[str, ...], weights: Array, *, mean: Array, deviation: Array, every: int,
     gram: Array, cross: Array, learned: NDArray[np.int64],
@@ -429,34 +367,6 @@ def empty_state(
         past_scales=np.zeros((count, recipe.horizon)),
         gram=gram.copy(), cross=cross.copy(), learned=learned.copy(), weights=weights.copy(),
     )  # fmt: skip
-
-
-def track_scales(panel: Panel) -> tuple[Array, Array]:
-    """Give mean and deviation of each track's known values; the deviation of a constant is 1.
-
-    A track without any has NaN for its mean until its first value comes (`SeriesModel.advance`), which is then taken
-    for it. Of fewer than two values the deviation is the usual one of the others.
-    """
-    mean, deviation = [], []
-    for series in panel:
-        for line in series.values.T:
-            known = line[np.isfinite(line)]
-            spread = float(known.std()) if len(known) > 1 else np.nan
-            mean.append(float(known.mean()) if len(known) else np.nan)
-            constant = len(known) > 1 and spread <= 1e-12 * max(1.0, abs(mean[-1]))
-            deviation.append(1.0 if constant else spread)
-    if mean and np.isnan(mean).all():
-        names = ", ".join(repr(series.id or panel.channels[0]) for series in panel.series[:3])
-        raise RangeError(f"the series {names} holds no number; leave its rows out")
-    return np.array(mean), like_the_others(np.array(deviation))
-
-
-def like_the_others(deviation: Array) -> Array:
-    """Put the median of the deviations that are known for those that are NaN; 1 where none is."""
-    unknown = np.isnan(deviation)
-    if not unknown.any():
-        return deviation
-    return np.where(unknown, 1.0 if unknown.all() else np.median(deviation[~unknown]), deviation)
 
 
 def _design(

@@ -8,10 +8,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from titans_seq.tasks.series_errors import SCALE_RATE
 from titans_seq.tasks.series_moments import design
 from titans_seq.tasks.series_recipe import centre
 from titans_seq.tasks.series_residual import ResidualSegment
-from titans_seq.tasks.series_ridge import SCALE_RATE, SeriesModel
+from titans_seq.tasks.series_ridge import SeriesModel
 from titans_seq.tasks.series_tracks import Track
 
 _BLOCK: Final = 2048

@@ -19,8 +19,9 @@ from titans_seq.errors import RangeError
 from titans_seq.metrics.forecast import seasonal_scale
 from titans_seq.tasks.series_baselines import baseline_weights
 from titans_seq.tasks.series_recipe import Recipe, centre_moments, centred_columns, solve
-from titans_seq.tasks.series_ridge import SeriesModel, like_the_others, track_scales
+from titans_seq.tasks.series_ridge import SeriesModel
 from titans_seq.tasks.series_rows import Line
+from titans_seq.tasks.series_scales import like_the_others, track_scales
 from titans_seq.tasks.series_solve import Portions
 from titans_seq.tasks.series_sources import before_first
 from titans_seq.tasks.series_state import Array, SeriesState
