@@ -96,6 +96,7 @@ def close_matrix(
         for r0 in tl.range(0, ROWS, block(ROWS, COLS, NUMBERS), disable_licm=True):
             _, _, place = places(r0, ROWS, COLS, NUMBERS)
             middle += tl.sum(tl.load(weights + place), 0) / ROWS
+        tl.debug_barrier()
         for r0 in tl.range(0, ROWS, block(ROWS, COLS, NUMBERS), disable_licm=True):
             _, _, place = places(r0, ROWS, COLS, NUMBERS)
             tl.store(weights + place, tl.load(weights + place) - middle[None, :])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -59,6 +60,11 @@ class Plan:
     def aligned(self) -> bool:
         return self.offset == 0
 
+    @cached_property
+    def closing(self) -> Tensor | None:
+        """How many chunks of every row close, which only a non-linear gate has to know."""
+        return None if self.rule.retention.linear else self.layout.closing(self.offset)
+
     def launch(self, kernel: Any, programs: int, **tensors: Tensor | None) -> None:
         """Run ``kernel``, its arguments taken by name; what a choice leaves out gets a stand-in that is never read."""
         rows, chunk = self.layout, self.layout.chunk
@@ -66,7 +72,7 @@ class Plan:
         tile = tiles(kernel.__name__, self.rule, chunk, self.products, card, aligned=self.aligned)
         given = {
             "base": rows.base, "length": rows.length, "first": rows.first, "row_of": rows.row_of,
-            "closing": rows.closing(self.offset), **tensors,
+            "closing": self.closing, **tensors,
             **constants_of(self.rule, chunk, self.products, self.aligned), "NUMBERS": tile.numbers,
         }  # fmt: skip
         given["BE"] = min(tile.block, given["E"])
