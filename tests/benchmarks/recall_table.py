@@ -14,10 +14,13 @@ from titans_seq import memory_names
 RESULTS = Path(__file__).parent / "results"
 CHANCE = 1 / 32
 SETS = {"low": "forgetting starts at 1e-6 per token", "high": "forgetting starts at 1e-2 per token"}
+LONGER = "long"
+"""Of runs that were trained for longer, drawn thick beside the first set."""
 
 
 def load(which: str) -> list[dict[str, Any]]:
-    return [json.loads(path.read_text()) for path in sorted(RESULTS.glob(f"recall-{which}-*.json"))]
+    paths = sorted(RESULTS.glob(f"recall-{which}-*.json"))
+    return [json.loads(path.read_text()) | {"longer": which == LONGER} for path in paths]
 
 
 def table(runs: list[dict[str, Any]]) -> str:
@@ -42,7 +45,11 @@ def draw(axes: Axes, runs: list[dict[str, Any]], title: str) -> None:
     for run in runs:
         i = names.index(run["memory"])
         x, y = [row["gap"] for row in run["gaps"]], [row["on"] for row in run["gaps"]]
-        axes.plot(x, y, marker="o", ms=3, lw=1.5, color=f"C{i % 10}", ls="-" if i < 10 else "--", label=run["memory"])
+        label = f"{run['memory']}, gaps to {run['reach']:,}" if run["longer"] else run["memory"]
+        axes.plot(
+            x, y, marker="o", ms=3, lw=3.0 if run["longer"] else 1.5, color=f"C{i % 10}", ls="-" if i < 10 else "--",
+            label=label,
+        )  # fmt: skip
     axes.axhline(CHANCE, color="0.6", lw=1, ls=":", label="chance")
     axes.set(xscale="log", ylim=(0, 1.03), xlabel="tokens between the pairs and the question", title=title)
     axes.spines[["top", "right"]].set_visible(False)
@@ -52,7 +59,7 @@ def main() -> None:
     plt.switch_backend("agg")
     figure, panels = plt.subplots(1, len(SETS), figsize=(12, 4), sharey=True, layout="constrained")
     for axes, (which, title) in zip(panels, SETS.items(), strict=True):
-        runs = load(which)
+        runs = load(which) + (load(LONGER) if which == "low" else [])
         if runs:
             print(f"{title}\n\n{table(runs)}\n")
             draw(axes, runs, title)
