@@ -59,7 +59,8 @@ def read_forward(
         query, key = tile(q + at * D, t, d, D, here), tile(k + at * D, t, d, D, here)
         mix = (product(query, tl.trans(key), DOT, PRECISION) * tl.load(square)).to(DOT)
     for e0 in tl.range(0, E, BE, disable_licm=True):
-        e = e0 + tl.arange(0, BE)
+        e, t, d, w = e0 + tl.arange(0, BE), tl.arange(0, C), tl.arange(0, D), tl.arange(0, V)
+        here = inside + t < tl.load(length + row)  # numbered in every block: what is numbered before lives through all
         if DEPTH == 2:
             query, key = tile(q + at * D, t, d, D, here), tile(k + at * D, t, d, D, here)
             err = tile(delta + at * V, t, w, V, here)
