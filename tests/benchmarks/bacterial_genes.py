@@ -60,8 +60,17 @@ def main() -> None:
     record = {"runs": {str(run): json.loads((run / "report.json").read_text()) for run in runs}, "rows": rows}
     name = "bacterial-genes" if len(runs) == 1 else "bacterial-genes-seeds"
     target = RESULTS / f"{name}-{datetime.now(UTC):%Y-%m-%d}.json"
-    target.write_text(json.dumps(record, indent=1) + "\n")
+    target.write_text(json.dumps(_without_folders(record), indent=1) + "\n")
     print(f"\n{target}")
+
+
+def _without_folders(value: Any) -> Any:
+    """The same with names of files in place of this machine's paths."""
+    if isinstance(value, dict):
+        return {key: _without_folders(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_without_folders(part) for part in value]
+    return Path(value).name if isinstance(value, str) and value.startswith("/") else value
 
 
 def each_seed(runs: list[Path]) -> list[Path]:

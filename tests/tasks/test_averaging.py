@@ -75,6 +75,14 @@ def test_any_cut_gives_the_same(way: str) -> None:
     torch.testing.assert_close(parts, whole, rtol=0, atol=0 if way == "compiled" else 1e-4)
 
 
+def test_no_tokens_leave_all_as_it_was() -> None:
+    x = Stream()
+    x.read()
+    before = x.evidence.clone()
+    assert x.read(slice(0, 0)).shape == (2, 0, 4)
+    assert x.evidence.equal(before)
+
+
 def test_no_token_is_told_of_those_behind_it() -> None:
     x = Stream()
     before = x.read()

@@ -59,7 +59,9 @@ def average(
     """
     kernels = kernels_for(mixed, own, scores)
     if kernels is not None and not (torch.is_grad_enabled() and mixed.requires_grad):
-        return _compiled(kernels, mixed, own, scores, orders, tokens, mask, evidence, last)
+        return _compiled(kernels, (mixed, own, scores, tokens.long(), mask), (evidence, last), orders)
+    if not mixed.shape[1]:
+        return mixed
     each = torch.cat([mixed.unsqueeze(2), own.unsqueeze(2), scores[:, :, :orders][:, :, ORDERS]], 2).log_softmax(-1)
     before = torch.cat([last.unsqueeze(1), each[:, :-1].detach()], 1)
     came = torch.where(mask, tokens, 0).long()[..., None, None].expand(*before.shape[:3], 1)
@@ -88,24 +90,13 @@ def _remember(found: Tensor, keep: Tensor, start: Tensor) -> Tensor:
     return r
 
 
-def _compiled(
-    kernels: ctypes.CDLL,
-    mixed: Tensor,
-    own: Tensor,
-    scores: Tensor,
-    orders: int,
-    tokens: Tensor,
-    mask: Tensor,
-    evidence: Tensor,
-    last: Tensor,
-) -> Tensor:
+def _compiled(kernels: ctypes.CDLL, given: tuple[Tensor, ...], carried: tuple[Tensor, ...], orders: int) -> Tensor:
     """The same in one pass of compiled code."""
-    rows, length, experts, alphabet = scores.shape
+    mixed, _, scores, *_ = given = tuple(x.contiguous() for x in given)
+    state = [x.contiguous() for x in carried]
     chosen = range(orders)[ORDERS]
-    out = torch.empty_like(mixed, memory_format=torch.contiguous_format)
-    given = [x.contiguous() for x in (mixed, own, scores, tokens.long(), mask)]
-    sizes = (rows, length, experts, alphabet, chosen.start, len(chosen))
-    state = [evidence.contiguous(), last.contiguous()]
+    sizes = (*scores.shape, chosen.start, len(chosen))
+    out = torch.empty_like(mixed)
     kernels.titans_average(
         *(ctypes.c_int64(size) for size in sizes),
         ctypes.c_float(KEEP),
@@ -113,6 +104,6 @@ def _compiled(
         *(ctypes.c_void_p(x.data_ptr()) for x in (*given, *state, out)),
         torch.get_num_threads(),
     )
-    evidence.copy_(state[0])
-    last.copy_(state[1])
+    for old, new in zip(carried, state, strict=True):
+        old.copy_(new)
     return out
