@@ -57,7 +57,8 @@ def main() -> None:
         rows += [row | {"run": str(run)} for row in (*e_coli(run), *s_pyogenes(open_regions_model(run), arms))]
     lines = table(rows, seeds=len(runs))
     print("\n".join(lines))
-    record = {"runs": {str(run): json.loads((run / "report.json").read_text()) for run in runs}, "rows": rows}
+    reports = [{"run": str(run)} | json.loads((run / "report.json").read_text()) for run in runs]
+    record = {"runs": reports, "rows": rows}
     name = "bacterial-genes" if len(runs) == 1 else "bacterial-genes-seeds"
     target = RESULTS / f"{name}-{datetime.now(UTC):%Y-%m-%d}.json"
     target.write_text(json.dumps(_without_folders(record), indent=1) + "\n")
