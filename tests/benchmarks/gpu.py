@@ -10,9 +10,10 @@ definition on the device, the Triton kernels with the chunk form in float64, enc
 CPU, the fused attention with its blocks, and CUDA graphs with plain calls; then times kernels beside the chunk form
 (plain and compiled), beside fla where it is installed, attention, the table, and encoders and whole models end to end.
 Per shape it also says which share of the time lies in the writes, which go in sequence, one program per row, and which
-in what runs in parallel over all chunks. It ends with a table for the README; ``--table`` prints that of an older
-report. Kernels are compiled beforehand, one process per case. Without a CUDA device it says so and stops; a dry run
-walks through every part at tiny sizes on the CPU, under Triton's interpreter, to see that it runs: those times mean
+in what runs in parallel over all chunks, and what becomes of it where several programs share a row (`split`, in a
+process of its own, as those wait for each other). It ends with a table for the README; ``--table`` prints that of an
+older report. Kernels are compiled beforehand, one process per case. Without a CUDA device it says so and stops; a dry
+run walks through every part at tiny sizes on the CPU, under Triton's interpreter, to see that it runs: those times mean
 nothing.
 """
 
@@ -38,6 +39,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from tests.benchmarks import gpu_encoders as encoders
 from tests.benchmarks import gpu_kernels as kernels
 from tests.benchmarks import gpu_passes as passes
+from tests.benchmarks import gpu_split as split
 from titans_seq.memory import memory_names, memory_spec
 from titans_seq.models import VARIANTS
 from titans_seq.ops import Gates, MemoryState, chunkwise, recurrent
@@ -90,9 +92,13 @@ class Report:
                 found.append(call())
             except Exception as error:  # one broken case must not cost the others
                 found.append({"case": what, "failed": f"{type(error).__name__}: {error}"[:500]})
-            self.broken |= "failed" in found[-1] or found[-1].get("right") is False
-            print(part, json.dumps(found[-1], default=str), file=sys.stderr, flush=True)
+            self.note(part, found[-1])
         self.parts[part] = found
+
+    def note(self, part: str, row: dict[str, object]) -> None:
+        """Print a row, and remember whether anything failed."""
+        self.broken |= "failed" in row or row.get("right") is False
+        print(part, json.dumps(row, default=str), file=sys.stderr, flush=True)
 
 
 def warm_up(count: int) -> None:
@@ -121,6 +127,16 @@ def kernel_parts(report: Report, device: str, tiny: bool, tiles: bool) -> None:
                               for name, t in passes.alternatives(tiny)])  # fmt: skip
 
 
+def split_part(report: Report, tiny: bool) -> int:
+    """Rows shared by several programs; slices that streams are then timed with, 0 where the barrier does not hold."""
+    left = report.end - time.monotonic()
+    found = list(split.rows_aside(__file__, tiny, min(240.0, left))) if left > 30 else []
+    for row in found:
+        report.note("split", row)
+    report.parts["split"] = found
+    return 0 if tiny or not split.barrier_holds(found) else 8
+
+
 def encoder_checks(report: Report, device: str, tiny: bool) -> None:
     report.rows("encoders", [(v, lambda v=v: encoders.check_encoder(v, device)) for v in VARIANTS])
     report.rows("graphs", [(v, lambda v=v: encoders.check_replays(v, device)) for v in VARIANTS])
@@ -130,7 +146,7 @@ def encoder_checks(report: Report, device: str, tiny: bool) -> None:
     report.rows("definition", [(n, lambda n=n, d=d: check_memory(n, d, device)) for d in kinds for n in names])
 
 
-def encoder_times(report: Report, device: str, tiny: bool) -> None:
+def encoder_times(report: Report, device: str, tiny: bool, slices: int) -> None:
     small, base = encoders.presets(tiny)
     tnt = encoders.sharded(small, shard=16 if tiny else 2048, global_chunk=16 if tiny else 128)
     long, wide = (32, 32) if tiny else (131072, 8192)
@@ -138,16 +154,20 @@ def encoder_times(report: Report, device: str, tiny: bool) -> None:
     def train(p: encoders.Preset, rows: int, tokens: int, backend: str = "auto") -> Call:
         return f"{p.name} training {backend}", lambda: encoders.train_encoder(p, rows, tokens, backend, device)
 
-    def stream(p: encoders.Preset, rows: int, piece: int, backend: str = "auto", graphs: bool = False) -> Call:
-        what = f"{p.name} x {rows} {backend}{' graphs' if graphs else ''}"
-        return what, lambda: encoders.stream_encoder(p, rows, piece, backend, device, graphs=graphs)
+    def stream(
+        p: encoders.Preset, rows: int, piece: int, backend: str = "auto", graphs: bool = False, slices: int = 0
+    ) -> Call:
+        what = f"{p.name} x {rows} {backend}{' graphs' if graphs else ''}{f' {slices} slices' if slices else ''}"
+        return what, lambda: encoders.stream_encoder(p, rows, piece, backend, device, graphs=graphs, slices=slices)
 
+    shared = [stream(p, 1, n, "triton", g, slices)
+              for p, n in ((small, long), (base, long // 4)) for g in (False, True)] if slices else []  # fmt: skip
     report.rows("encoder_speed", [
         train(small, 8, wide), train(tnt, 8, wide), train(base, 2, wide // 2), train(small, 8, wide, "chunkwise"),
         stream(small, 1, long), stream(small, 1, long, graphs=True), stream(small, 64, wide),
         stream(tnt, 1, long), stream(tnt, 64, wide), stream(base, 1, long // 4),
         stream(base, 1, long // 4, graphs=True), stream(base, 64, wide // 8), stream(small, 1, 32 if tiny else 1024),
-        stream(small, 1, 32 if tiny else 1024, graphs=True), stream(small, 1, long, "chunkwise"),
+        stream(small, 1, 32 if tiny else 1024, graphs=True), stream(small, 1, long, "chunkwise"), *shared,
     ])  # fmt: skip
     piece, many = (32, 8) if tiny else (8192, 64)
     whole: list[Call] = []
@@ -157,6 +177,9 @@ def encoder_times(report: Report, device: str, tiny: bool) -> None:
             (f"{p.name} x 1", lambda p=p: encoders.stream_model(p, 1, piece, 500 * piece, device)),
             (f"{p.name} x {many}", lambda p=p: encoders.stream_model(p, many, piece // 8, 4 * piece, device)),
         ]
+        if slices:
+            one = {"rows": 1, "piece": piece, "length": 500 * piece, "device": device, "slices": slices}
+            whole.append((f"{p.name} x 1 {slices} slices", lambda p=p, one=one: encoders.stream_model(p, **one)))
     report.rows("model_speed", whole)
     report.rows("table", [
         (f"x {rows}", lambda r=rows, n=length: encoders.time_table(r, n, piece // r or 16, device, small.orders))
@@ -196,6 +219,7 @@ def main() -> None:
     )
     parser.add_argument("--tiles", action="store_true", help="also time every kernel with other tiles (`limits.tiles`)")
     parser.add_argument("--table", type=Path, metavar="JSON", help="print the README's table of a report, and stop")
+    parser.add_argument("--split", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--warm", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.table:
@@ -213,6 +237,9 @@ def main() -> None:
         kernels.check(kernels.replace(every[args.warm], batch=1, heads=1, tokens=2 * every[args.warm].chunk), device)
         return
     torch.backends.cuda.matmul.allow_tf32 = False
+    if args.split:
+        split.main(device, tiny)
+        return
     report, heard = Report(args.minutes), encoders.Heard()
     logging.getLogger("titans_seq").addHandler(heard)
     logging.getLogger("titans_seq").setLevel(logging.INFO)
@@ -224,7 +251,7 @@ def main() -> None:
         warm_up(len(every))
     kernel_parts(report, device, tiny, args.tiles or tiny)
     encoder_checks(report, device, tiny)
-    encoder_times(report, device, tiny)
+    encoder_times(report, device, tiny, split_part(report, tiny))
     report.parts["said"] = heard.lines
     if not tiny:
         # Tracing unrolls the loop over chunks: 16 of them compile in about a minute, the issue's 256 do not.

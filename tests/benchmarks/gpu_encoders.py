@@ -19,6 +19,7 @@ from tests.benchmarks.gpu_kernels import seconds
 from titans_seq.memory import Table, TableSpec
 from titans_seq.models import Encoder
 from titans_seq.models.attention import SlidingWindowAttention
+from titans_seq.ops import Split
 
 CHROMOSOME = 250_000_000
 ORDERS = (1, 2, 3, 4, 6, 8, 9, 10, 11, 12, 14, 16, 18, 22)
@@ -160,13 +161,25 @@ def train_encoder(preset: Preset, rows: int, tokens: int, backend: str, device: 
     return {"model": preset.name, "pass": "training", "backend": backend, "rows": rows, "tok_s": rows * tokens / took}
 
 
-def stream_encoder(preset: Preset, rows: int, piece: int, backend: str, device: str, *, graphs: bool = False) -> Row:
-    """Pieces of ``rows`` streams with carried state, and what that makes of a chromosome; peak memory per piece."""
+def stream_encoder(
+    preset: Preset, rows: int, piece: int, backend: str, device: str, *, graphs: bool = False, slices: int = 0
+) -> Row:
+    """Pieces of ``rows`` streams with carried state, and what that makes of a chromosome; peak memory per piece.
+
+    ``slices`` above 0: the programs that share a row's writes (backend triton).
+    """
     encoder = Encoder(**preset.model, backend=backend).to(device).eval()
     encoder.graphs = graphs
+    _share(encoder, slices)
     x = torch.randn(rows, piece, encoder.d_model, device=device)
     row = _stream(lambda state: encoder(x, state)[1], rows * piece, rows, device)
-    return {"model": preset.name, "pass": "streaming", "backend": backend, "graphs": graphs, **row}
+    return {"model": preset.name, "pass": "streaming", "backend": backend, "graphs": graphs,
+            "slices": slices, **row}  # fmt: skip
+
+
+def _share(encoder: Encoder, slices: int) -> None:
+    for memory in encoder.memories():
+        memory.split = Split(slices) if slices else None
 
 
 def train_model(preset: Preset, device: str) -> Row:
@@ -186,20 +199,24 @@ def train_model(preset: Preset, device: str) -> Row:
             "tok_s": preset.rows * preset.tokens / took}  # fmt: skip
 
 
-def stream_model(preset: Preset, rows: int, piece: int, length: int, device: str) -> Row:
-    """The whole model with its table, reading ``rows`` streams laid out for ``length`` bases each."""
-    task = _model(preset, device).eval()
+def stream_model(preset: Preset, rows: int, piece: int, length: int, device: str, *, slices: int = 0) -> Row:
+    """The whole model with its table, reading ``rows`` streams laid out for ``length`` bases each; with ``slices``, the
+    memory's writes shared by so many programs, and CUDA graphs."""
+    task = _model(preset, device, "triton" if slices else "auto").eval()
+    task.encoder.graphs = slices > 0
+    _share(task.encoder, slices)
     task.expect(length)
     tokens = torch.randint(0, 4, (rows, piece), device=device)
     row = _stream(lambda state: task(tokens, state=state)[1], rows * piece, rows, device)
-    return {"model": f"{preset.name}, whole", "pass": "streaming", **row}
+    shared = f", {slices} slices" if slices else ""
+    return {"model": f"{preset.name}, whole{shared}", "pass": "streaming", **row}
 
 
-def _model(preset: Preset, device: str) -> Any:
+def _model(preset: Preset, device: str, backend: str = "auto") -> Any:
     from titans_seq.tasks import BaseContext, NextBase
     from titans_seq.tasks.mixing import TableMixing
 
-    encoder = Encoder(**preset.model)
+    encoder = Encoder(**preset.model, backend=backend)
     width = encoder.d_model
     spec = TableSpec(orders=preset.orders, copies=(12, 24), chunk=encoder.border if encoder.border < 64 else 64)
     task = NextBase(

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from titans_seq.ops import Gates, MemoryRule, MemoryState, Structure, make_bias, make_gate
+from titans_seq.ops import Gates, MemoryRule, MemoryState, Split, Structure, make_bias, make_gate
 from titans_seq.ops.chunkwise import chunkwise_with_surprise
 from titans_seq.ops.dispatch import run_memory, why_not_triton
 
@@ -87,15 +87,16 @@ def inputs(case: Case, device: str) -> tuple[list[Tensor], Callable[[list[Tensor
     return [x.to(device).requires_grad_() for x in leaves], rest
 
 
-def check(case: Case, device: str) -> dict[str, object]:
+def check(case: Case, device: str, split: Split | None = None) -> dict[str, object]:
     """Largest relative error (in the norm) of reads, surprise, state and gradients against float64."""
     leaves, rest = inputs(case, device)
     rule, found = case.rule(), []
-    for dtype, backend in ((torch.float64, "chunkwise"), (torch.float32, "triton")):
+    for dtype, backend, shared in ((torch.float64, "chunkwise", None), (torch.float32, "triton", split)):
         x = [leaf.detach().to(dtype).requires_grad_() for leaf in leaves]
         gates, state = rest(x)
         y, surprise, after = run_memory(
-            *x[:3], gates, state, rule=rule, chunk_size=case.chunk, backend=backend, products=case.products
+            *x[:3], gates, state, rule=rule, chunk_size=case.chunk, backend=backend, products=case.products,
+            split=shared,
         )  # fmt: skip
         assert surprise is not None
         weigh = torch.randn(y.shape, generator=torch.Generator().manual_seed(1)).to(y)
@@ -125,7 +126,7 @@ def seconds(run: Step, device: str, repeats: int = 5) -> float:
     return statistics.median(times)
 
 
-def steps(case: Case, backend: str, device: str) -> tuple[Step, Step]:
+def steps(case: Case, backend: str, device: str, split: Split | None = None) -> tuple[Step, Step]:
     """The forward pass alone, and with the backward pass of everything."""
     leaves, rest = inputs(case, device)
     rule = case.rule()
@@ -136,8 +137,9 @@ def steps(case: Case, backend: str, device: str) -> tuple[Step, Step]:
             run = torch.compile(chunkwise_with_surprise)
             return run(*leaves[:3], gates, state, rule=rule, chunk_size=case.chunk)[0]
         return run_memory(
-            *leaves[:3], gates, state, rule=rule, chunk_size=case.chunk, backend=backend, products=case.products
-        )[0]
+            *leaves[:3], gates, state, rule=rule, chunk_size=case.chunk, backend=backend, products=case.products,
+            split=split,
+        )[0]  # fmt: skip
 
     def forward() -> None:
         with torch.no_grad():

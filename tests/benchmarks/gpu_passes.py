@@ -22,7 +22,7 @@ def watched(device: str) -> Iterator[Callable[[], dict[str, float]]]:
     from titans_seq.ops.triton.launch import Plan  # not at the top: the interpreter is chosen before triton is imported
 
     marks: list[tuple[str, Any, Any]] = []
-    plain = Plan.launch
+    plain, shared = Plan.launch, Plan.launch_split
 
     def mark() -> Any:
         if device != "cuda":
@@ -36,6 +36,11 @@ def watched(device: str) -> Iterator[Callable[[], dict[str, float]]]:
         plain(self, kernel, programs, **tensors)
         marks.append((kernel.__name__, begin, mark()))
 
+    def launch_split(self: Plan, kernel: Any, spans: Any, **tensors: Tensor | None) -> None:
+        begin = mark()
+        shared(self, kernel, spans, **tensors)
+        marks.append((kernel.__name__, begin, mark()))
+
     def spent() -> dict[str, float]:
         if device == "cuda":
             torch.cuda.synchronize()
@@ -45,11 +50,11 @@ def watched(device: str) -> Iterator[Callable[[], dict[str, float]]]:
             total[name] = total.get(name, 0.0) + took
         return total
 
-    Plan.launch = launch  # type: ignore[method-assign]
+    Plan.launch, Plan.launch_split = launch, launch_split  # type: ignore[method-assign]
     try:
         yield spent
     finally:
-        Plan.launch = plain  # type: ignore[method-assign]
+        Plan.launch, Plan.launch_split = plain, shared  # type: ignore[method-assign]
 
 
 def passes(case: Case, device: str) -> dict[str, object]:

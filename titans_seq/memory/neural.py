@@ -13,7 +13,7 @@ from titans_seq.errors import ConfigError, RangeError, ShapeError
 from titans_seq.memory.conv import CausalConv
 from titans_seq.memory.gates import GateProjection
 from titans_seq.memory.spec import MemorySpec, check_positive, memory_spec
-from titans_seq.ops import MemoryState
+from titans_seq.ops import MemoryState, Split
 from titans_seq.ops.dispatch import check_backend, run_memory
 from titans_seq.ops.linear import Linear
 from titans_seq.ops.native import layers as native
@@ -53,6 +53,11 @@ class NeuralMemory(nn.Module):
         memories with feedback; none for memories that end in a LayerNorm, whose error is bounded.
     backend : ``auto``, ``chunkwise``, ``triton``, or ``recurrent`` (the slow definition).
 
+    Attributes
+    ----------
+    split : Split or None
+        None at first. With ``Split(slices=8)``, backend ``triton`` shares every row's writes between so many programs.
+
     Examples
     --------
     >>> memory = NeuralMemory(32, n_heads=2, memory="gated_deltanet", chunk_size=8)
@@ -89,6 +94,7 @@ class NeuralMemory(nn.Module):
         self.key_width = key_width or d_model // n_heads
         self.value_width = value_width or self.key_width
         self.off = False
+        self.split: Split | None = None
         self.readings: list[Reading] | None = None
         self.width = n_heads * (2 * self.key_width + self.value_width)
         if self.spec.structure == "none":
@@ -181,7 +187,7 @@ class NeuralMemory(nn.Module):
             packed = _pack(state, position)
             reads, surprise, after = run_memory(
                 q, k, v, gates, packed, rule=self.rule, chunk_size=self.chunk_size, backend=self.backend,
-                products=products,
+                products=products, split=self.split,
             )  # fmt: skip
         if self.readings is not None:
             seen = (gates.learning_rate, gates.forget, gates.momentum)

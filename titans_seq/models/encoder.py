@@ -237,8 +237,8 @@ class Encoder(nn.Module):
                 list(self.blocks), x, state.layers, mask, state.position, threads=self.threads, piece=self._piece
             )
         elif self.graphs and x.is_cuda and self._may_replay(state.position):
-            off = tuple(memory.off for memory in self.memories())
-            x, layers = self._replays.read(self._run_blocks, x, state.layers, mask, state.position, settings=off)
+            settings = tuple((memory.off, memory.split) for memory in self.memories())
+            x, layers = self._replays.read(self._run_blocks, x, state.layers, mask, state.position, settings=settings)
         else:
             x, layers = self._run_blocks(x, state.layers, mask, state.position)
         return self.norm(x), self.state_type(layers, state.position + tokens, encoder=self)

@@ -9,6 +9,7 @@ from titans_seq.ops.recurrent import recurrent
 from titans_seq.ops.retention import GATES, RetentionGate, make_gate
 from titans_seq.ops.rule import Gates, MemoryRule, MemoryState
 from titans_seq.ops.structures import STRUCTURES, Structure
+from titans_seq.ops.triton.split import Split
 
 __all__ = [
     "BIASES",
@@ -19,6 +20,7 @@ __all__ = [
     "MemoryRule",
     "MemoryState",
     "RetentionGate",
+    "Split",
     "Structure",
     "chunkwise",
     "make_bias",

@@ -33,6 +33,7 @@ from titans_seq.ops.native import memory as native
 from titans_seq.ops.recurrent import recurrent
 from titans_seq.ops.rule import Gates, MemoryRule, MemoryState
 from titans_seq.ops.triton.limits import capability_of, refusal, unproven
+from titans_seq.ops.triton.split import Split
 
 log = logging.getLogger(__name__)
 BACKENDS = ("auto", "recurrent", "chunkwise", "native", "triton")
@@ -68,11 +69,13 @@ def run_memory(
     chunk_size: int,
     backend: str = "auto",
     products: torch.dtype | None = None,
+    split: Split | None = None,
 ) -> tuple[Tensor, Tensor | None, MemoryState]:
     """Reads (B, H, T, D_v), length of the surprise (B, H, T) where the backend gives it, and the state after.
 
     ``products`` is the type in which the model computes, for the operands of the kernels' matrix products (q's type
-    where it is None); the other backends compute in the state's type. `torch.compile` leaves this call alone: each
+    where it is None); the other backends compute in the state's type. ``split`` shares each row's writes between
+    several programs of backend triton (`titans_seq.ops.triton.split`). `torch.compile` leaves this call alone: each
     backend already is a few large operations, and tracing a loop would unroll it.
 
     Raises
@@ -82,13 +85,15 @@ def run_memory(
     check_backend(backend)
     # `disable` pulls in the whole compiler (3 s, 150 MB), so it is asked for only where one is at work.
     run = torch.compiler.disable(_run) if torch.compiler.is_compiling() else _run
-    return run(q, k, v, gates, state, rule, chunk_size, backend, products)
+    return run(q, k, v, gates, state, rule, chunk_size, backend, products, split)
 
 
 def _run(
     q: Tensor, k: Tensor, v: Tensor, gates: Gates, state: MemoryState, rule: MemoryRule, chunk_size: int, backend: str,
-    products: torch.dtype | None,
+    products: torch.dtype | None, split: Split | None,
 ) -> tuple[Tensor, Tensor | None, MemoryState]:  # fmt: skip
+    if split is not None and backend != "triton":
+        raise ConfigError(f"a split shares the work of the kernels of backend 'triton', found backend {backend!r}")
     if q.shape[0] == 0:  # no rows: nothing to launch, and sizes that cannot be told from what is there
         check_inputs(q, k, v, gates, state, rule, chunk_size)
         return torch.empty_like(v), q.new_empty(q.shape[:3]), replace(state, position=state.position + q.shape[2])
@@ -110,7 +115,7 @@ def _run(
         if reason is None:
             from titans_seq.ops.triton.memory import memory
 
-            return memory(q, k, v, gates, state, rule=rule, chunk_size=chunk_size, products=kind)
+            return memory(q, k, v, gates, state, rule=rule, chunk_size=chunk_size, products=kind, split=split)
         if backend == "triton":
             raise ConfigError(f"backend 'triton' cannot run this memory: {reason}; backend 'auto' runs it otherwise")
         _tell(reason)

@@ -6,6 +6,7 @@ keeps its numbers in registers; what it computes is shown by `interpreted.py`, h
 
 from __future__ import annotations
 
+import itertools
 import re
 import subprocess
 from pathlib import Path
@@ -19,9 +20,19 @@ from triton.compiler import ASTSource
 
 from titans_seq.memory import memory_spec
 from titans_seq.ops import MemoryRule, Structure, make_bias, make_gate
-from titans_seq.ops.triton import closing, gates, read, read_adjoint, write, write_adjoint
+from titans_seq.ops.triton import (
+    closing,
+    gates,
+    read,
+    read_adjoint,
+    write,
+    write_adjoint,
+)
 from titans_seq.ops.triton.launch import constants_of
 from titans_seq.ops.triton.limits import refusal, tiles, unproven
+from titans_seq.ops.triton.split import Split, split_refusal
+from titans_seq.ops.triton.write_split import write_split_forward
+from titans_seq.ops.triton.write_split_adjoint import write_split_backward
 
 # Shared memory that one program may ask for, in bytes: the published limits of these architectures.
 SHARED = {80: 166912, 89: 101376, 90: 232448}
@@ -44,24 +55,38 @@ def rule_of(depth: int, width: int, hidden: int, *, momentum: bool = True, gate:
     return MemoryRule(st, make_bias("l2"), make_gate(gate), momentum, None if depth else 16.0)
 
 
-def resources(
-    kernel: Any, rule: MemoryRule, chunk: int, products: torch.dtype, card: int, tmp: Path, *, aligned: bool = True
-) -> dict[str, int]:
-    """Shared memory and bytes of stack (spills and local arrays) of a compiled kernel."""
+def compiled(
+    kernel: Any,
+    rule: MemoryRule,
+    chunk: int,
+    products: torch.dtype,
+    card: int,
+    *,
+    aligned: bool = True,
+    slices: int = 1,
+) -> Any:
+    """``kernel`` as Triton compiles it for ``card`` with the tiles of the table."""
     constants = constants_of(rule, chunk, products, aligned)
     tile = tiles(kernel.__name__, rule, chunk, products, (card // 10, card % 10), aligned=aligned)
-    constants["BE"], constants["NUMBERS"] = min(tile.block, constants["E"]), tile.numbers
+    constants |= {"SLICE": constants["E"] // slices, "WAITS": True, "NUMBERS": tile.numbers}
+    constants["BE"] = min(tile.block, constants["SLICE"])
     special: dict[str, Any] = {"base": "*i64", "length": "*i32", "first": "*i32", "row_of": "*i32", "closing": "*i32"}
     special |= {"inputbar": TYPES[products], "hiddenbar": TYPES[products]}
+    special |= {"arrived": "*i32", "begin": "i32", "stop": "i32", "total": "i32"}
     names = kernel.arg_names
     source = ASTSource(
         fn=kernel,
         signature={n: "constexpr" if n in constants else special.get(n, "*fp32") for n in names},
         constexprs={(names.index(n),): x for n, x in constants.items() if n in names},
-        attrs={(names.index(n),): [["tt.divisibility", 16]] for n in names if n not in constants},
-    )
+        attrs={(names.index(n),): [["tt.divisibility", 16]] for n in names
+               if n not in constants and special.get(n) != "i32"},
+    )  # fmt: skip
     options = {"num_warps": tile.warps, "num_stages": tile.stages}
-    built = triton.compile(source, target=GPUTarget("cuda", card, 32), options=options)
+    return triton.compile(source, target=GPUTarget("cuda", card, 32), options=options)
+
+
+def resources(built: Any, tmp: Path) -> dict[str, int]:
+    """Shared memory and bytes of stack (spills and local arrays) of a compiled kernel."""
     binary = tmp / "kernel.cubin"
     binary.write_bytes(built.asm["cubin"])
     said = subprocess.run([cuobjdump(), "-res-usage", binary], capture_output=True, text=True, check=True).stdout
@@ -78,7 +103,7 @@ def check(kernel: Any, rule: MemoryRule, chunk: int, card: int, tmp: Path, *, al
     assert unproven(rule, chunk, capability=capability, products=torch.bfloat16) is None
     if len(rule.structure.shapes) < 2 and kernel is read_adjoint.read_backward_first:
         pytest.skip("one layer has no first below its last")
-    used = resources(kernel, rule, chunk, torch.bfloat16, card, tmp, aligned=aligned)
+    used = resources(compiled(kernel, rule, chunk, torch.bfloat16, card, aligned=aligned), tmp)
     assert used["shared"] <= SHARED[card]
     assert used["stack"] == 0
 
@@ -144,3 +169,38 @@ def test_fits_older_cards_without_spilling(
     kernel: Any, depth: int, hidden: int, chunk: int, momentum: bool, card: int, tmp_path: Path
 ) -> None:
     check(kernel, rule_of(depth, 64, hidden, momentum=momentum), chunk, card, tmp_path)
+
+
+SHARED_ROWS = [write_split_forward, write_split_backward]
+
+
+@pytest.mark.parametrize("kernel", SHARED_ROWS, ids=lambda k: k.__name__)
+@pytest.mark.parametrize(
+    ("card", "depth", "hidden", "chunk", "slices", "aligned"),
+    [
+        (90, 2, 256, 64, 8, True),
+        (90, 2, 256, 64, 8, False),
+        (90, 2, 256, 64, 16, True),
+        (90, 2, 128, 64, 4, True),
+        (90, 0, 64, 64, 2, True),
+        (80, 2, 256, 16, 8, True),
+        (80, 0, 64, 32, 2, True),
+    ],
+)
+def test_slices_of_a_row_fit_without_spilling(
+    kernel: Any, card: int, depth: int, hidden: int, chunk: int, slices: int, aligned: bool, tmp_path: Path
+) -> None:
+    """The barrier, too: sums are stored past the first cache, then released; acquired, then loaded."""
+    rule = rule_of(depth, 64, hidden)
+    assert split_refusal(rule, Split(slices), rows=2, processors=108) is None
+    built = compiled(kernel, rule, chunk, torch.bfloat16, card, aligned=aligned, slices=slices)
+    used = resources(built, tmp_path)
+    assert used["shared"] <= SHARED[card]
+    assert used["stack"] == 0
+    names = {"st.global.cg": "store", "bar.sync": "all", "gpu.release.add": "release", "gpu.acquire": "acquire",
+             "ld.global.cg": "load"}  # fmt: skip
+    order = [names[x] for x in re.findall("|".join(map(re.escape, names)), built.asm["ptx"])]
+    order = [x for x, before in itertools.pairwise([*order, ""]) if x != before]
+    said = " ".join(order)
+    assert order.count("release") == said.count("store all release") > 0
+    assert order.count("acquire") == said.count("all acquire all load") == 1

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,6 +15,7 @@ from torch import Tensor
 from titans_seq.ops.rule import MemoryRule
 from titans_seq.ops.triton.layout import Layout
 from titans_seq.ops.triton.limits import bias_name, capability_of, centred, gate_name, tiles
+from titans_seq.ops.triton.split import Split, columns_of
 
 _TYPES = {torch.float32: tl.float32, torch.bfloat16: tl.bfloat16, torch.float16: tl.float16}
 
@@ -47,7 +49,7 @@ class Plan:
     """One call: the memory's choices, where its rows lie, and what to keep.
 
     ``offset`` is the first token's place in its chunk. ``remember`` keeps the state of every border for the backward
-    pass, instead of computing them again.
+    pass, instead of computing them again. ``split`` shares every row's writes between several programs.
     """
 
     rule: MemoryRule
@@ -55,6 +57,7 @@ class Plan:
     products: torch.dtype
     offset: int
     remember: bool
+    split: Split | None = None
 
     @property
     def aligned(self) -> bool:
@@ -67,6 +70,24 @@ class Plan:
 
     def launch(self, kernel: Any, programs: int, **tensors: Tensor | None) -> None:
         """Run ``kernel``, its arguments taken by name; what a choice leaves out gets a stand-in that is never read."""
+        arguments, options = self._arguments(kernel, tensors)
+        with _on(self.layout.base.device):
+            kernel[(programs,)](**arguments, **options)
+
+    def launch_split(self, kernel: Any, spans: Iterable[tuple[int, int]], **tensors: Tensor | None) -> None:
+        """Run ``kernel``, several programs to a row, once for each ``begin, stop`` of ``spans``."""
+        assert self.split is not None
+        rows, (arguments, options) = self.layout, self._arguments(kernel, tensors)
+        named = {"SLICE": columns_of(self.rule) // self.split.slices, "WAITS": self.split.waits, "total": rows.tokens}
+        named["BE"] = min(arguments.get("BE", named["SLICE"]), named["SLICE"])
+        arguments |= {name: x for name, x in named.items() if name in kernel.arg_names}
+        if self.split.waits:
+            options["launch_cooperative_grid"] = True
+        with _on(rows.base.device):
+            for begin, stop in spans:
+                kernel[(rows.rows * self.split.slices,)](**arguments, begin=begin, stop=stop, **options)
+
+    def _arguments(self, kernel: Any, tensors: dict[str, Tensor | None]) -> tuple[dict[str, Any], dict[str, Any]]:
         rows, chunk = self.layout, self.layout.chunk
         card = capability_of(rows.base.device)
         tile = tiles(kernel.__name__, self.rule, chunk, self.products, card, aligned=self.aligned)
@@ -77,6 +98,9 @@ class Plan:
         }  # fmt: skip
         given["BE"] = min(tile.block, given["E"])
         stand_in = next(t for t in tensors.values() if t is not None)
-        arguments = {n: stand_in if given[n] is None else given[n] for n in kernel.arg_names}
-        with torch.cuda.device(stand_in.device) if stand_in.is_cuda else nullcontext():
-            kernel[(programs,)](**arguments, num_warps=tile.warps, num_stages=tile.stages)
+        named = {n: stand_in if given[n] is None else given[n] for n in kernel.arg_names if n in given}
+        return named, {"num_warps": tile.warps, "num_stages": tile.stages}
+
+
+def _on(device: torch.device) -> AbstractContextManager[Any]:
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()

@@ -24,7 +24,7 @@ class Layout:
     base, length, first : per row, the first token (int64), the number of tokens and the first chunk (int32).
     row_of : the row of every chunk (int32).
     slots : place of every token in (chunks * C), for packed rows; None where all rows are equally long.
-    tokens : of all rows together. chunk : C.
+    tokens : of all rows together. longest : chunks of the longest row. chunk : C.
     """
 
     base: Tensor
@@ -33,6 +33,7 @@ class Layout:
     row_of: Tensor
     slots: Tensor | None
     tokens: int
+    longest: int
     chunk: int
 
     @property
@@ -68,7 +69,7 @@ def equal_rows(rows: int, tokens: int, chunk: int, device: torch.device) -> Layo
     row = torch.arange(rows, device=device)
     return Layout(
         row * tokens, torch.full((rows,), tokens, dtype=torch.int32, device=device), (row * n).int(),
-        row.repeat_interleave(n).int(), None, rows * tokens, chunk,
+        row.repeat_interleave(n).int(), None, rows * tokens, n, chunk,
     )  # fmt: skip
 
 
@@ -86,7 +87,7 @@ def packed_rows(cu_seqlens: Tensor, heads: int, chunk: int) -> Layout:
     sequence = torch.arange(len(length), device=device).repeat_interleave(length)  # of every token
     inside = torch.arange(total, device=device) - edges[sequence]
     slots = first.view(-1, heads)[sequence].T * chunk + inside  # (heads, tokens)
-    return Layout(base, lengths.int(), first.int(), row_of.int(), slots.flatten(), heads * total, chunk)
+    return Layout(base, lengths.int(), first.int(), row_of.int(), slots.flatten(), heads * total, int(n.max()), chunk)
 
 
 def logarithms(gates: Gates, mask: Tensor | None, layout: Layout) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:

@@ -17,6 +17,7 @@ from titans_seq.ops.triton.launch import Plan
 from titans_seq.ops.triton.layout import equal_rows, logarithms, packed_rows
 from titans_seq.ops.triton.limits import centred
 from titans_seq.ops.triton.operation import Memory, Start
+from titans_seq.ops.triton.split import Split, check_split
 
 # Bytes of border states held at a time. Longer calls are worked through in stretches, whose backward passes compute
 # the states again from the stretch's first.
@@ -33,19 +34,22 @@ def memory(
     rule: MemoryRule,
     chunk_size: int,
     products: torch.dtype = torch.float32,
+    split: Split | None = None,
 ) -> tuple[Tensor, Tensor, MemoryState]:
     """Same arguments and results as `chunkwise_with_surprise`, for what `limits.refusal` lets pass.
 
     ``products`` is the type of the operands of matrix products; sums, states and coefficients are float32. A state in
     float64, which gates that ask for precision begin with, comes back in float64 but is worked on in float32.
+    ``split`` shares the writes of every row between several programs; ConfigError says where it cannot be.
     """
     check_inputs(q, k, v, gates, state, rule, chunk_size)
+    check_split(rule, split, rows=q.shape[0] * q.shape[1], device=q.device)
     if state.weights.dtype != torch.float32:
         given = state.weights.dtype
         single = {n: x if x is None or x.dtype == torch.bool else x.float() for n, x in vars(gates).items()}
         y, surprise, state = memory(
             q.float(), k.float(), v.float(), Gates(**single), state.map(Tensor.float), rule=rule, chunk_size=chunk_size,
-            products=products,
+            products=products, split=split,
         )  # fmt: skip
         return y.to(given), surprise.to(given), state.map(lambda x: x.to(given))
     reads, surprises = [q.new_empty(*q.shape[:2], 0, v.shape[-1])], [q.new_empty(*q.shape[:2], 0)]
@@ -57,7 +61,7 @@ def memory(
         cut = slice(start, stop)
         y, surprise, state = _piece(
             q[:, :, cut], k[:, :, cut], v[:, :, cut], gates.slice(start, stop), state, rule, chunk_size, products,
-            remember,
+            remember, split,
         )  # fmt: skip
         reads.append(y)
         surprises.append(surprise)
@@ -65,12 +69,13 @@ def memory(
 
 
 def _piece(q: Tensor, k: Tensor, v: Tensor, gates: Gates, state: MemoryState, rule: MemoryRule, chunk: int,
-           products: torch.dtype, remember: bool) -> tuple[Tensor, Tensor, MemoryState]:  # fmt: skip
+           products: torch.dtype, remember: bool,
+           split: Split | None) -> tuple[Tensor, Tensor, MemoryState]:  # fmt: skip
     """Whole chunks, or a part of one."""
     batch, heads, tokens, _ = q.shape
     rows, offset = batch * heads, state.position % chunk
     closes = (state.position + tokens) % chunk == 0
-    plan = Plan(rule, equal_rows(rows, tokens, chunk, q.device), products, offset, remember)
+    plan = Plan(rule, equal_rows(rows, tokens, chunk, q.device), products, offset, remember, split)
     mask = None if gates.mask is None else gates.mask.unsqueeze(1).expand(batch, heads, tokens)
     ran = _run(plan, q, k, v, gates, mask, state.weights, state.momentum, state.anchor, state.written)
     weights = ran.end[:, 0].view_as(state.weights)
@@ -145,6 +150,7 @@ def packed_memory(
     rule: MemoryRule,
     chunk_size: int,
     products: torch.dtype = torch.float32,
+    split: Split | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Sequences of any length behind each other on one token axis, a memory of its own for each and head.
 
@@ -170,7 +176,8 @@ def packed_memory(
             f"start must be {(len(edges) - 1, heads, rule.structure.size)} (sequences, heads, fast weights), "
             f"found {tuple(start.shape)}"
         )
-    plan = Plan(rule, packed_rows(cu_seqlens.to(q.device), heads, chunk_size), products, 0, True)
+    check_split(rule, split, rows=(len(edges) - 1) * heads, device=q.device)
+    plan = Plan(rule, packed_rows(cu_seqlens.to(q.device), heads, chunk_size), products, 0, True, split)
     mask = None if gates.mask is None else gates.mask.unsqueeze(1).expand(1, heads, tokens)
     ran = _run(plan, q, k, v, gates, mask, start, momentum, start, None)
     return ran.y, ran.end.unflatten(0, (len(edges) - 1, heads))

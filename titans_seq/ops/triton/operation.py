@@ -10,6 +10,7 @@ from torch import Tensor
 
 from titans_seq.ops.first_order import first_order
 from titans_seq.ops.triton.closing import closing_backward, closing_forward
+from titans_seq.ops.triton.exchange import APART
 from titans_seq.ops.triton.gates import gates_backward, gates_forward
 from titans_seq.ops.triton.launch import Plan, blank
 from titans_seq.ops.triton.layout import pair
@@ -17,6 +18,8 @@ from titans_seq.ops.triton.read import read_forward
 from titans_seq.ops.triton.read_adjoint import read_backward_first, read_backward_last
 from titans_seq.ops.triton.write import write_forward
 from titans_seq.ops.triton.write_adjoint import write_backward
+from titans_seq.ops.triton.write_split import write_split_forward
+from titans_seq.ops.triton.write_split_adjoint import write_split_backward
 
 
 @dataclass(frozen=True)
@@ -72,11 +75,23 @@ def _write(plan: Plan, k: Tensor, v: Tensor, gates: dict[str, Tensor | None], st
     if start.slopes is not None and start.anchor is not None:
         weights, slopes, lengths = from_start(start.anchor), from_start(start.slopes), blank(k, rows.chunks, 2)
     delta, out = (blank(k, *v.shape) for _ in range(2))
-    plan.launch(
-        write_forward, rows.rows, k=k, v=v, threshold=threshold, share=share, keep=keep, anchor=start.anchor,
-        states=states, delta=delta, out_k=out, weights=weights, slopes=slopes, lengths=lengths, written=start.written,
-    )  # fmt: skip
+    written = {"k": k, "v": v, "threshold": threshold, "share": share, "keep": keep, "anchor": start.anchor,
+               "states": states, "delta": delta, "out_k": out}  # fmt: skip
+    if plan.split is None:
+        plan.launch(
+            write_forward, rows.rows, **written, weights=weights, slopes=slopes, lengths=lengths, written=start.written
+        )
+    else:
+        plan.launch_split(write_split_forward, plan.split.spans(rows.longest), **written, **meeting(plan, v))
     return Pass(g, fade, share, keep, states, delta, out, weights, slopes, lengths)
+
+
+def meeting(plan: Plan, v: Tensor) -> dict[str, Tensor]:
+    """Where the programs of a row exchange their sums, and count who has."""
+    assert plan.split is not None
+    rows = plan.layout.rows
+    parts = blank(v, 2, rows, plan.split.slices, plan.layout.chunk, v.shape[-1])
+    return {"parts": parts, "arrived": torch.zeros(rows, APART.value, dtype=torch.int32, device=v.device)}
 
 
 class Memory(torch.autograd.Function):
@@ -182,18 +197,30 @@ class _Adjoints:
 
     def _writes(self) -> tuple[Tensor | None, ...]:
         """Adjoints of v, threshold, anchor (if its own), written, share and keep; ``carry`` becomes the start's."""
-        rows, v, w = self.plan.layout, self.v, self.write
-        vbar, share_bar = blank(v, *v.shape, dtype=v.dtype), blank(v, *w.share.shape)
-        keep_bar, written_bar = blank(v, *w.keep.shape), None
+        plan, rows, v, w = self.plan, self.plan.layout, self.v, self.write
+        own = () if plan.split is None else (plan.split.slices,)  # sums that every slice leaves a part of
+        vbar, share_bar = blank(v, *v.shape, dtype=v.dtype), blank(v, rows.chunks, *own, 2, rows.chunk)
+        keep_bar, written_bar = blank(v, rows.chunks, *own, 4), None
         threshold_bar = None if self.threshold is None else blank(v, *self.threshold.shape)
-        anchor_bar = None if self.plan.aligned or self.start.anchor is None else blank(v, *self.start.anchor.shape)
-        if w.weights is not None:
-            written_bar = blank(v, rows.chunks)
-        self.plan.launch(
-            write_backward, rows.rows, v=v, threshold=self.threshold, share=w.share, keep=w.keep, out_k=w.out,
-            carry=self.carry, vbar=vbar, threshold_bar=threshold_bar, share_bar=share_bar, keep_bar=keep_bar,
-            anchor_bar=anchor_bar, lengths=w.lengths, written_bar=written_bar, **self.common,
-        )  # fmt: skip
+        anchor_bar = None if plan.aligned or self.start.anchor is None else blank(v, *self.start.anchor.shape)
+        given = {"v": v, "threshold": self.threshold, "share": w.share, "keep": w.keep, "out_k": w.out,
+                 "carry": self.carry, "vbar": vbar, "threshold_bar": threshold_bar, "anchor_bar": anchor_bar,
+                 **self.common}  # fmt: skip
+        if plan.split is None:
+            if w.weights is not None:
+                written_bar = blank(v, rows.chunks)
+            plan.launch(
+                write_backward, rows.rows, **given, share_bar=share_bar, keep_bar=keep_bar, lengths=w.lengths,
+                written_bar=written_bar,
+            )  # fmt: skip
+        else:
+            kbars, meet = self.kbar.new_zeros(*own, *self.kbar.shape), meeting(plan, v)
+            plan.launch_split(
+                write_split_backward, plan.split.spans_back(rows.longest), **given, kbars=kbars, share_bars=share_bar,
+                keep_bars=keep_bar, scratch=blank(v, *meet["parts"].shape[1:]), **meet,
+            )  # fmt: skip
+            self.kbar += kbars.sum(0)
+            share_bar, keep_bar = share_bar.sum(1), keep_bar.sum(1)
         return vbar, threshold_bar, anchor_bar, written_bar, share_bar, keep_bar
 
     def _coefficients(self, share_bar: Tensor | None, keep_bar: Tensor | None) -> tuple[Tensor | None, ...]:

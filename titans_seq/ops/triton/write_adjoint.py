@@ -24,7 +24,7 @@ from titans_seq.ops.triton.write_sweeps import (
 
 
 @triton.jit
-def _last_layer_vjp(
+def last_layer_vjp(
     top, out, target, value, bound,
     V: tl.constexpr, NORMALISED: tl.constexpr, BIAS: tl.constexpr, OPTION: tl.constexpr, SHARPNESS: tl.constexpr,
     MAX_ERROR: tl.constexpr,
@@ -110,13 +110,13 @@ def write_backward(
         if MOMENTUM:
             share_s = tl.load(share + c * (2 * C) + C + t)
         top, bar_w, bar_s = last_surprises(
-            tile(tops, t, w, V, live), keys, errors, inputs, origin, x, share_w, share_s, live, t, d, w,
+            tile(tops, t, w, V, live), keys, errors, inputs, origin, x, share_w, share_s, live, t, d, w, 0, E,
             D, V, E, BE, C, DEPTH, MOMENTUM, ACT, DOT, PRECISION,
         )  # fmt: skip
         if DEPTH == 2:
             tl.debug_barrier()
             top, bar_w, bar_s = first_surprises(
-                top, bar_w, bar_s, keys, errors, inputs, hidden, origin, x, share_w, share_s, live, t, d, w,
+                top, bar_w, bar_s, keys, errors, inputs, hidden, origin, x, share_w, share_s, live, t, d, w, 0, E,
                 D, V, E, BE, MOMENTUM, ACT, DOT, PRECISION,
             )  # fmt: skip
         tl.store(tops + of_value, top, mask=live[:, None])
@@ -125,7 +125,7 @@ def write_backward(
             tl.store(share_bar + c * (2 * C) + C + t, bar_s)
         if DEPTH == 2:
             key_bar = keys_of_first_surprises(
-                tile(key_bars, t, d, D, live), keys, errors, origin, x, share_w, share_s, live, t, d, w,
+                tile(key_bars, t, d, D, live), keys, errors, origin, x, share_w, share_s, live, t, d, w, 0, E,
                 D, V, E, BE, MOMENTUM, ACT, DOT, PRECISION,
             )  # fmt: skip
             tl.store(key_bars + of_key, key_bar, mask=live[:, None])
@@ -138,7 +138,7 @@ def write_backward(
         bound = tl.zeros((C,), tl.float32)
         if THRESHOLD:
             bound = tl.load(threshold + at + t, mask=live, other=1.0)
-        zbar, rbar, value_bar, bound_bar = _last_layer_vjp(
+        zbar, rbar, value_bar, bound_bar = last_layer_vjp(
             top, out, target, value, bound, V, NORMALISED, BIAS, OPTION, SHARPNESS, MAX_ERROR
         )
         if RESIDUAL:
@@ -154,15 +154,15 @@ def write_backward(
         tl.debug_barrier()  # the last sweeps read what the first have written
         kept_bar, carried_bar, push_bar = last_layer(
             keys, errors, tops, inputs, hidden, key_bars, origin, old, back, x, outside, kept, moved, push,
-            nothing, nothing, nothing, live, t, d, w,
+            nothing, nothing, nothing, live, t, d, w, 0, E,
             D, V, E, BE, DEPTH, MOMENTUM, ALIGNED, LINKED, ACT, DOT, PRECISION,
         )  # fmt: skip
         if DEPTH == 2:
-            first_outputs(keys, tops, inputs, origin, live, t, d, w, D, V, E, BE, ACT, DOT, PRECISION)
+            first_outputs(keys, tops, inputs, origin, live, t, d, w, 0, E, D, V, E, BE, ACT, DOT, PRECISION)
             tl.debug_barrier()
             key_bar, kept_bar, carried_bar, push_bar = first_layer(
                 tile(key_bars, t, d, D, live), keys, inputs, origin, old, back, x, outside, kept, moved, push,
-                kept_bar, carried_bar, push_bar, live, t, d, w,
+                kept_bar, carried_bar, push_bar, live, t, d, w, 0, E,
                 D, V, E, BE, MOMENTUM, ALIGNED, LINKED, DOT, PRECISION,
             )  # fmt: skip
             tl.store(key_bars + of_key, key_bar, mask=live[:, None])

@@ -2,8 +2,8 @@
 
 Pointers ``keys, errors, inputbar, hiddenbar`` stand at the chunk's first token, ``x`` (the carried adjoint), ``old``
 and ``back`` at the row's or border's first weight; ``t``, ``d``, ``w`` number tokens, key and value columns; ``live``
-(C,) is False where the chunk has no token. A state is W_1 (E, D), W_2 (V, E), then the same of S; depth 1 has W_2
-alone.
+(C,) is False where the chunk has no token. Columns run from ``lo`` to ``hi``: all of them, or a program's slice. A
+state is W_1 (E, D), W_2 (V, E), then the same of S; depth 1 has W_2 alone.
 Each sweep loads what it needs again rather than keep it: registers are what the kernel is short of.
 """
 
@@ -17,7 +17,7 @@ from titans_seq.ops.triton.parts import activation, bend, matrix, product, tile
 
 @triton.jit
 def last_surprises(
-    top, keys, errors, inputbar, origin, x, share_w, share_s, live, t, d, w,
+    top, keys, errors, inputbar, origin, x, share_w, share_s, live, t, d, w, lo, hi,
     D: tl.constexpr, V: tl.constexpr, E: tl.constexpr, BE: tl.constexpr, C: tl.constexpr, DEPTH: tl.constexpr,
     MOMENTUM: tl.constexpr, ACT: tl.constexpr, DOT: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
@@ -26,7 +26,7 @@ def last_surprises(
     FIRST: tl.constexpr = E * D if DEPTH == 2 else 0
     SIZE: tl.constexpr = FIRST + V * E
     bar_w, bar_s = tl.zeros((C,), tl.float32), tl.zeros((C,), tl.float32)
-    for e0 in tl.range(0, E, BE, disable_licm=True):
+    for e0 in tl.range(lo, hi, BE, disable_licm=True):
         e = e0 + tl.arange(0, BE)
         err = tile(errors, t, w, V, live)
         if DEPTH == 2:
@@ -51,14 +51,14 @@ def last_surprises(
 
 @triton.jit
 def first_surprises(
-    top, bar_w, bar_s, keys, errors, inputbar, hiddenbar, origin, x, share_w, share_s, live, t, d, w,
+    top, bar_w, bar_s, keys, errors, inputbar, hiddenbar, origin, x, share_w, share_s, live, t, d, w, lo, hi,
     D: tl.constexpr, V: tl.constexpr, E: tl.constexpr, BE: tl.constexpr,
     MOMENTUM: tl.constexpr, ACT: tl.constexpr, DOT: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Through the first layer's surprises and the errors' way back to it: adds to ``top`` and to the shares' adjoints;
     ``hiddenbar`` becomes what W_2 meets on that way, ``inputbar`` the adjoint of the first outputs so far."""
     SIZE: tl.constexpr = E * D + V * E
-    for e0 in tl.range(0, E, BE, disable_licm=True):
+    for e0 in tl.range(lo, hi, BE, disable_licm=True):
         e = e0 + tl.arange(0, BE)
         key, err = tile(keys, t, d, D, live), tile(errors, t, w, V, live)
         z = product(key, tl.trans(matrix(origin, e, d, D)), DOT, PRECISION)
@@ -84,13 +84,13 @@ def first_surprises(
 
 @triton.jit
 def keys_of_first_surprises(
-    key_bar, keys, errors, origin, x, share_w, share_s, live, t, d, w,
+    key_bar, keys, errors, origin, x, share_w, share_s, live, t, d, w, lo, hi,
     D: tl.constexpr, V: tl.constexpr, E: tl.constexpr, BE: tl.constexpr,
     MOMENTUM: tl.constexpr, ACT: tl.constexpr, DOT: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """What the keys get (added to ``key_bar``) as one side of the first layer's surprises."""
     SIZE: tl.constexpr = E * D + V * E
-    for e0 in tl.range(0, E, BE, disable_licm=True):
+    for e0 in tl.range(lo, hi, BE, disable_licm=True):
         e = e0 + tl.arange(0, BE)
         key, err = tile(keys, t, d, D, live), tile(errors, t, w, V, live)
         _, slope = activation(product(key, tl.trans(matrix(origin, e, d, D)), DOT, PRECISION), ACT)
@@ -104,7 +104,7 @@ def keys_of_first_surprises(
 @triton.jit
 def last_layer(
     keys, errors, outbar, inputbar, hiddenbar, kbar, origin, old, back, x, anchor_bar, kept, moved, push,
-    kept_bar, carried_bar, push_bar, live, t, d, w,
+    kept_bar, carried_bar, push_bar, live, t, d, w, lo, hi,
     D: tl.constexpr, V: tl.constexpr, E: tl.constexpr, BE: tl.constexpr, DEPTH: tl.constexpr,
     MOMENTUM: tl.constexpr, ALIGNED: tl.constexpr, LINKED: tl.constexpr, ACT: tl.constexpr, DOT: tl.constexpr,
     PRECISION: tl.constexpr,
@@ -112,7 +112,7 @@ def last_layer(
     """Through the keys' way forward in the last layer, whose outputs' adjoint is ``outbar``; moves W_2's adjoint on."""
     FIRST: tl.constexpr = E * D if DEPTH == 2 else 0
     SIZE: tl.constexpr = FIRST + V * E
-    for e0 in tl.range(0, E, BE, disable_licm=True):
+    for e0 in tl.range(lo, hi, BE, disable_licm=True):
         e = e0 + tl.arange(0, BE)
         zbar = tile(outbar, t, w, V, live)
         if DEPTH == 2:
@@ -135,12 +135,12 @@ def last_layer(
 
 @triton.jit
 def first_outputs(
-    keys, outbar, inputbar, origin, live, t, d, w,
+    keys, outbar, inputbar, origin, live, t, d, w, lo, hi,
     D: tl.constexpr, V: tl.constexpr, E: tl.constexpr, BE: tl.constexpr, ACT: tl.constexpr, DOT: tl.constexpr,
     PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Down to the first layer: ``inputbar`` becomes the whole adjoint of its outputs."""
-    for e0 in tl.range(0, E, BE, disable_licm=True):
+    for e0 in tl.range(lo, hi, BE, disable_licm=True):
         e = e0 + tl.arange(0, BE)
         z = product(tile(keys, t, d, D, live), tl.trans(matrix(origin, e, d, D)), DOT, PRECISION)
         _, slope = activation(z, ACT)
@@ -152,13 +152,13 @@ def first_outputs(
 @triton.jit
 def first_layer(
     key_bar, keys, inputbar, origin, old, back, x, anchor_bar, kept, moved, push,
-    kept_bar, carried_bar, push_bar, live, t, d, w,
+    kept_bar, carried_bar, push_bar, live, t, d, w, lo, hi,
     D: tl.constexpr, V: tl.constexpr, E: tl.constexpr, BE: tl.constexpr,
     MOMENTUM: tl.constexpr, ALIGNED: tl.constexpr, LINKED: tl.constexpr, DOT: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Through the first layer, whose outputs' adjoint is ``inputbar``: adds to ``key_bar``, moves W_1's adjoint on."""
     SIZE: tl.constexpr = E * D + V * E
-    for e0 in tl.range(0, E, BE, disable_licm=True):
+    for e0 in tl.range(lo, hi, BE, disable_licm=True):
         e = e0 + tl.arange(0, BE)
         abar = tile(inputbar, t, e, E, live)
         key_bar += product(abar, matrix(origin, e, d, D), DOT, PRECISION)
