@@ -30,7 +30,13 @@ from titans_seq.timeseries.zones import parse_moment
 from titans_seq.training.series_covariates import check_coming, read_coming
 from titans_seq.training.series_figures import draw_forecast
 from titans_seq.training.series_fit import fit_series
-from titans_seq.training.series_output import describe_choice, describe_empty, forecast_frame, quantiles_of
+from titans_seq.training.series_output import (
+    describe_choice,
+    describe_empty,
+    describe_model,
+    forecast_frame,
+    quantiles_of,
+)
 from titans_seq.training.series_rows import known_options, newer_rows, tick_before
 from titans_seq.training.series_undo import as_of as state_as_of
 
@@ -119,7 +125,7 @@ def settle(job: ForecastJob, watch: Watch) -> tuple[Panel | None, Snapshot, list
         return (
             panel,
             Snapshot(model, model.advance(model.begin(panel), panel), names),
-            [f"{model.method} of {job.model}"],
+            [f"{describe_model(model)} of {job.model}"],
         )
     foreseen = () if job.future is None else covariate_names(job.data, job.future, job.table)
     table = replace(job.table, covariates=tuple(dict.fromkeys((*job.table.covariates, *foreseen))))
@@ -142,11 +148,12 @@ def from_state(job: ForecastJob, path: Path) -> tuple[Panel | None, Snapshot, li
     if moment is not None:
         snapshot = Snapshot.load(state_as_of(path, moment), model=wanted)
     if job.data is None:
-        return None, snapshot, [f"{snapshot.model.method} from {path}"]
+        return None, snapshot, [f"{describe_model(snapshot.model)} from {path}"]
     options = known_options(job.table, snapshot.model, snapshot.names)
     shown = 0 if job.plot is None else 3 * snapshot.model.recipe.horizon  # a picture shows history too
     newest = tick_before(snapshot, rows=shown)
     panel = read_table(job.data, options, clock=snapshot.model.clock, newer_than=newest)
     new = newer_rows(panel if moment is None else panel.until(moment), snapshot)
     snapshot.model.advance(snapshot.state, new)
-    return panel, snapshot, [f"{snapshot.model.method} from {path}, with {new.rows:,} newer rows of {job.data}"]
+    words = f"{describe_model(snapshot.model)} from {path}, with {new.rows:,} newer rows of {job.data}"
+    return panel, snapshot, [words]

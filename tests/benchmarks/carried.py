@@ -34,8 +34,9 @@ from tests.benchmarks.m4_hourly import HORIZON, SEASON, read
 from titans_seq.config.train_series import SeriesSection
 from titans_seq.metrics.forecast import seasonal_scale
 from titans_seq.tasks.series_arms import carried_columns, path_off, path_reset, path_shuffled
+from titans_seq.tasks.series_layout import empty_state
 from titans_seq.tasks.series_recipe import Recipe
-from titans_seq.tasks.series_ridge import SeriesModel, empty_state
+from titans_seq.tasks.series_ridge import SeriesModel
 from titans_seq.tasks.series_state import SeriesState
 from titans_seq.tasks.series_tracks import Track, lay_out
 from titans_seq.timeseries import Clock, Panel, Series

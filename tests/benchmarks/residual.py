@@ -27,7 +27,6 @@ from titans_seq.config.sections import OptimiserSection, RunSection
 from titans_seq.models import Encoder
 from titans_seq.tasks.series_residual import SeriesResidual
 from titans_seq.tasks.series_tracks import lay_out
-from titans_seq.timeseries.calendar import calendar_features, calendar_names
 from titans_seq.training.budget import Budget
 from titans_seq.training.checkpoint import Progress
 from titans_seq.training.loop import Fitting, fit
@@ -91,14 +90,10 @@ def prepare(name: str, horizon: int, *, structured: bool) -> Setup:
     tracks = lay_out(panel, recipe, mean=mean, deviation=deviation)
     scales = {"mean": mean, "deviation": deviation}
     model = build_model(panel, recipe, tracks, [borders[0]] * len(tracks), method="ridge", every=0, **scales)
-    ticks = panel.series[0].ticks
-    waves = calendar_features(ticks, panel.clock, calendar_names(panel.clock, borders[0]))
-    rows = residual_rows(model, tracks[0], patch=PATCH, waves=waves)
-    first = rows.first
+    (rows,) = residual_rows(model, panel, tracks, patch=PATCH)
     setup = Setup(
-        rows, train=borders[0] - horizon - first, horizon=horizon,
-        valid=(borders[0] - 1 - first, borders[1] - horizon - first),
-        test=(borders[1] - 1 - first, borders[2] - horizon - first),
+        rows, train=borders[0] - horizon, horizon=horizon, valid=(borders[0] - 1, borders[1] - horizon),
+        test=(borders[1] - 1, borders[2] - horizon),
     )  # fmt: skip
     print(f"{name}: {recipe.lookback} rows, {recipe.parts}; {rows.features.shape[1]} numbers in a token; "
           f"{setup.test[1] - setup.test[0]} test windows; ridge {judge_base(setup):.4f}", flush=True)  # fmt: skip

@@ -8,8 +8,8 @@ from titans_seq.models import Encoder
 from titans_seq.tasks.series_recipe import Recipe
 from titans_seq.tasks.series_residual import SeriesResidual
 from titans_seq.tasks.series_ridge import SeriesModel
-from titans_seq.tasks.series_tracks import Track
-from titans_seq.timeseries import Clock
+from titans_seq.tasks.series_tracks import lay_out
+from titans_seq.timeseries import Clock, Panel, Series
 from titans_seq.training.residual_evaluate import judge
 from titans_seq.training.residual_streams import ResidualRows, ResidualStreams, residual_rows
 
@@ -28,9 +28,12 @@ def model() -> SeriesModel:
 
 
 def lay(values: np.ndarray) -> ResidualRows:
-    known = np.isfinite(values)
-    track = Track(0, 0, np.nan_to_num(values)[:, None], known)
-    return residual_rows(model(), track, patch=PATCH, waves=np.zeros((values.size, 2)))
+    ticks = 3_600_000_000 * np.arange(values.size)
+    series = Series("y", 0, ticks, values[:, None], np.empty((values.size, 0)))
+    panel = Panel((series,), model().clock, ("y",))
+    tracks = lay_out(panel, model().recipe, mean=np.zeros(1), deviation=np.ones(1))
+    (rows,) = residual_rows(model(), panel, tracks, patch=PATCH)
+    return rows
 
 
 def test_residuals_by_the_plain_definition() -> None:
@@ -40,10 +43,10 @@ def test_residuals_by_the_plain_definition() -> None:
     lookback = values[origin - LOOKBACK + 1 : origin + 1]
     path = (lookback - lookback.mean()) @ model().weights + lookback.mean()
     np.testing.assert_allclose(
-        rows.residuals[origin - rows.first], values[origin + 1 : origin + 1 + HORIZON] - path, rtol=1e-4, atol=1e-5
+        rows.residuals[origin], values[origin + 1 : origin + 1 + HORIZON] - path, rtol=1e-4, atol=1e-5
     )
-    assert np.isnan(rows.residuals[-1]).all()
-    assert np.isnan(rows.residuals[-2]).sum() == HORIZON - 1
+    assert np.isnan(rows.residuals[-HORIZON:]).all()  # of paths that have not ended
+    assert np.isfinite(rows.residuals[:-HORIZON]).all()
 
 
 @pytest.mark.parametrize("row", [25, 40])
@@ -52,7 +55,7 @@ def test_a_token_and_its_scale_know_no_later_row(row: int) -> None:
     changed = values.copy()
     changed[row + 1 :] += 7
     before, after = lay(values), lay(changed)
-    last = row - before.first + 1
+    last = row + 1
     np.testing.assert_array_equal(after.features[:last], before.features[:last])
     np.testing.assert_array_equal(after.scale[:last], before.scale[:last])
     assert not np.array_equal(after.features[last], before.features[last])

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from titans_seq.config.correction import CorrectionSection
 from titans_seq.config.sections import NonNegative, Positive, Section
 
 PartName = Literal["profile", "level", "calendar", "year"]
@@ -32,6 +33,8 @@ class SeriesSection(Section):
         Rows after which the weights are solved again from everything realised by then; 0 never does.
     minutes
         What training may take at most; when they are up the best found so far ships.
+    correction
+        A memory pretrained on many series, on what the ridge leaves over.
     """
 
     horizon: Positive = 96
@@ -42,6 +45,7 @@ class SeriesSection(Section):
     valid_fraction: Annotated[float, Field(gt=0, lt=0.9)] = 0.2
     refit_every: NonNegative = 256
     minutes: Annotated[float, Field(gt=0)] = 10.0
+    correction: CorrectionSection = CorrectionSection()
 
 
 class TrainSeriesConfig(Section):

@@ -5,21 +5,22 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import polars as pl
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from titans_seq.config.correction import CorrectionSection
 from titans_seq.config.train_series import SeriesSection
 from titans_seq.errors import DtypeError
 from titans_seq.tasks.series_files import Snapshot
 from titans_seq.timeseries import Panel, TableOptions
 from titans_seq.timeseries.future import future_frame
 from titans_seq.timeseries.table import read_frame
+from titans_seq.training.series_correction import describe_trial, fit_corrected
 from titans_seq.training.series_covariates import coming_of
-from titans_seq.training.series_fit import fit_series
 from titans_seq.training.series_output import describe_choice, forecast_frame, quantiles_of
 from titans_seq.training.series_rows import known_options
 
@@ -45,6 +46,9 @@ class TitansForecaster(BaseEstimator):
         Columns known in advance, or the same throughout a series.
     minutes
         What `fit` may take at most; then the best found so far is kept.
+    correction
+        ``auto`` also trains a memory on what the ridge leaves over, where the table has many series, and keeps it where
+        it helps on series that it has not seen; ``always`` does so for few; ``never``.
 
     Attributes
     ----------
@@ -81,6 +85,7 @@ class TitansForecaster(BaseEstimator):
         freq: str | None = None,
         covariates: Sequence[str] = (),
         minutes: float = 10.0,
+        correction: Literal["auto", "always", "never"] = "never",
     ) -> None:
         self.horizon = horizon
         self.level = level
@@ -91,15 +96,19 @@ class TitansForecaster(BaseEstimator):
         self.freq = freq
         self.covariates = covariates
         self.minutes = minutes
+        self.correction = correction
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Fit to a table: a polars or pandas frame, or an array (rows,) or (rows, series) without stamps."""
         panel = read_frame(_frame(X), self._options())
-        settings = SeriesSection(horizon=self.horizon, max_lookback=self.max_lookback, minutes=self.minutes)
-        fitted = fit_series(panel, settings)
+        settings = SeriesSection(
+            horizon=self.horizon, max_lookback=self.max_lookback, minutes=self.minutes,
+            correction=CorrectionSection(tried=self.correction),
+        )  # fmt: skip
+        fitted, trial = fit_corrected(panel, settings)
         self._snapshot = Snapshot(fitted.model, fitted.state, panel.names)
         self.method_ = fitted.model.method
-        self.remarks_ = describe_choice(fitted.choice, fitted.model)
+        self.remarks_ = [*describe_choice(fitted.choice, fitted.model), *describe_trial(trial)]
         self.state_bytes_ = fitted.state.nbytes
         return self
 

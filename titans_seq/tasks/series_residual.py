@@ -1,15 +1,15 @@
 """What a forecaster leaves over, forecast again by an encoder with a memory carried over the whole history.
 
 Token n of a stream stands at origin row o_n = o_0 + n P (patch P). It is made of what is known at o_n: the last patch,
-the forecast beneath, and errors *already realised* (those of a forecast made H rows ago, and the first P of one made P
-rows ago). From it the encoder corrects the whole path at once, in units of the carried scale s of realised errors::
+the forecast beneath, and errors *already realised* (`series_tokens`). From it the encoder corrects the whole path at
+once, in units of the carried scale s of realised errors::
 
     y, state = encoder(embed(f_n), state)
     corrected path(o_n) = path(o_n) + gate s(o_n) (W norm(y) + b)          W and b start at 0: no correction
 
-The cost is the squared error of ``[v(o+1 .. o+H) - path(o)] / s(o)`` at every token (dense supervision). Rows of the
-batch are tracks and offsets, so channels share the weights and know nothing of each other. ``gate`` is fitted on rows
-behind the training ones and is 0 where the correction does not help there.
+The cost is the error of ``[v(o+1 .. o+H) - path(o)] / s(o)`` at every token (dense supervision), squared, or absolute
+beyond one scale. Rows of the batch are tracks and offsets, so channels share the weights and know nothing of each
+other. ``gate`` is fitted on rows or series held out and is 0 where the correction does not help there.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.functional import huber_loss
 
 from titans_seq.models import Encoder
 from titans_seq.tasks.encoder_state import EncoderOnly
@@ -63,12 +64,17 @@ class SeriesResidual(nn.Module):
         Steps of a path, H.
     dropout
         Share of the encoder's output that training leaves out.
+    huber
+        Whether errors beyond one scale cost their size instead of their square, as MASE counts them.
     """
 
     units: ClassVar[Units] = Units(targets="steps", score="squared_error", scale=1.0, short="squared error / scale^2")
 
-    def __init__(self, *, encoder: Encoder, features: int, horizon: int, dropout: float = 0.0) -> None:
+    def __init__(
+        self, *, encoder: Encoder, features: int, horizon: int, dropout: float = 0.0, huber: bool = False
+    ) -> None:
         super().__init__()
+        self.huber = huber
         self.encoder = encoder
         self.embed = nn.Linear(features, encoder.d_model)
         self.norm = nn.RMSNorm(encoder.d_model)
@@ -95,14 +101,15 @@ class SeriesResidual(nn.Module):
         return self.head(self.dropout(self.norm(y))), EncoderOnly(after)
 
     def cost(self, segment: Any, *, state: EncoderOnly | None, device: torch.device) -> Cost:
-        """Give the squared error of a `ResidualSegment`."""
+        """Give the error of a `ResidualSegment`."""
         features, targets, mask = (
             torch.as_tensor(array).to(device) for array in (segment.features, segment.targets, segment.mask)
         )
         correction, after = self(features, mask, state)
         known = torch.isfinite(targets) & mask[..., None]
         error = torch.where(known, correction - torch.nan_to_num(targets), torch.zeros_like(correction))
-        return Cost(error.square().sum(), int(known.sum()), after)
+        total = huber_loss(error, torch.zeros_like(error), reduction="sum") if self.huber else error.square().sum()
+        return Cost(total, int(known.sum()), after)
 
     def load_state(self, tensors: Mapping[str, Tensor]) -> EncoderOnly:
         """Rebuild a state from its tensors; the weights must be those it was saved beside."""

@@ -9,8 +9,9 @@ At origin o, with z_o the features (`Recipe.windows`), m_o the mean of the lookb
 G and P are the memory: a matrix memory with keys x, values y and the exact minimiser in place of a gradient step, the
 second-order rule of the Mesa layer (von Oswald et al., 2309.05858; MesaNet, 2506.05233). It is solved again in every
 block of `SeriesModel.every` rows of the clock, a little with each row (`series_solve`), so the weights depend on the
-rows alone and not on how they were cut. A residual encoder, where one is trained, reads the same `SeriesState` and adds
-to `path`; none is here yet.
+rows alone and not on how they were cut. Where many series were learned from, a residual encoder with a memory of each
+series may have earned its place (`series_correction`): it reads a token of each track every few rows, its state is part
+of the `SeriesState`, and what it says is added to the path; W then stays as it is.
 """
 
 from __future__ import annotations
@@ -20,21 +21,25 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from titans_seq.errors import ConfigError, RangeError
-from titans_seq.tasks.series_errors import BAND, FRESH, rescale, width_of
-from titans_seq.tasks.series_moments import Window
-from titans_seq.tasks.series_recipe import Recipe, centre
+from titans_seq.tasks.series_corrected import corrections, read_tokens
+from titans_seq.tasks.series_errors import BAND, FRESH, follow_errors, follow_hits, width_of
+from titans_seq.tasks.series_layout import empty_state, lay_features
+from titans_seq.tasks.series_recipe import Recipe
 from titans_seq.tasks.series_rows import Line, new_rows
 from titans_seq.tasks.series_scales import track_scales
 from titans_seq.tasks.series_solve import Portions, SlicedSolve
 from titans_seq.tasks.series_sources import before_first, extend
 from titans_seq.tasks.series_state import Array, SeriesState
 from titans_seq.timeseries import Clock, Panel
-from titans_seq.timeseries.calendar import calendar_features
+
+if TYPE_CHECKING:
+    from titans_seq.tasks.series_correction import SeriesCorrection
 
 _PANEL = 64
 _NEVER = np.iinfo(np.int64).max
@@ -44,7 +49,8 @@ _MOST = 12_000_000
 
 Realised = Callable[[NDArray[np.int64], NDArray[np.int64], Array, Array], None]
 """Called with tracks, clock positions (tracks, n), errors of the forecasts realised there, made horizon rows earlier
-(tracks, n, horizon; NaN where unknown), and what quantiles are multiplied by after each row (tracks, n)."""
+(tracks, n, horizon; NaN where unknown; where a correction ships, those made at its tokens alone), and what quantiles
+are multiplied by after each row (tracks, n)."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,8 @@ class SeriesModel:
         Clock position behind the last origin in them.
     fresh
         Weight in the width of intervals of errors known soon, those of the first `soon` steps; 0 waits for whole paths.
+    correction
+        What an encoder adds to the paths, with a memory carried along each track; None adds nothing.
     """
 
     recipe: Recipe
@@ -92,6 +100,7 @@ class SeriesModel:
     cross: Array
     learned: int
     fresh: float = FRESH
+    correction: SeriesCorrection | None = None
 
     @property
     def soon(self) -> int:
@@ -105,6 +114,8 @@ class SeriesModel:
         digest = hashlib.sha256(json.dumps(words).encode())
         for array in (self.mean, self.deviation, self.weights, self.quantiles):
             digest.update(np.ascontiguousarray(array).tobytes())
+        if self.correction is not None:
+            digest.update(self.correction.fingerprint.encode())
         return digest.hexdigest()[:16]
 
     def begin(self, panel: Panel) -> SeriesState:
@@ -113,7 +124,8 @@ class SeriesModel:
         A track the model was trained on keeps its mean and deviation; a new one takes those of its rows in ``panel``.
         """
         names = panel.track_ids()
-        mean, deviation = track_scales(panel)
+        many = len(self.tracks) > 1
+        mean, deviation = track_scales(panel, season=self.recipe.seasons[0] if many else None)
         at = {name: i for i, name in enumerate(self.tracks)}
         for i, name in enumerate(names):
             if name in at and np.isfinite(self.mean[at[name]]):
@@ -123,6 +135,7 @@ class SeriesModel:
         return empty_state(
             self.recipe, tuple(names), self.weights, mean=mean, deviation=deviation, every=self.every,
             gram=self.gram, cross=self.cross, learned=learned,
+            memory=None if self.correction is None else self.correction.begin(len(names)),
         )  # fmt: skip
 
     def advance(self, state: SeriesState, panel: Panel, *, realised: Realised | None = None) -> SeriesState:
@@ -172,7 +185,10 @@ class SeriesModel:
         It is NaN for a track without any number.
         """
         x, mean = self.features(state, coming)
-        return (x @ state.weights + mean) * state.deviation[:, None] + state.mean[:, None]
+        path = x @ state.weights + mean
+        if self.correction is not None:
+            path = path + corrections(self, state, self.correction)
+        return path * state.deviation[:, None] + state.mean[:, None]
 
     def features(self, state: SeriesState, coming: Array | None = None) -> tuple[Array, Array]:
         """Give the centred features of each track's last row, (tracks, F), and their means, (tracks, 1).
@@ -196,8 +212,9 @@ class SeriesModel:
                 names = ", ".join(repr(covariate.name) for covariate in wanted)
                 raise ConfigError(f"this model needs {names} of the next {shape[1]} rows: give them by --future")
             numbers = np.concatenate([numbers, self._ahead(coming)], axis=1)
-        ticks = _ticks_back(self.clock, state, np.arange(len(state.rows)), np.array([0]))
-        x, mean = _design(self.recipe, self.clock, numbers, np.array([kept - 1]), ticks)
+        x, mean = lay_features(
+            self.recipe, self.clock, state, np.arange(len(state.rows)), numbers, np.array([kept - 1]), last=kept - 1
+        )
         return x[:, 0], mean[:, 0]
 
     def _ahead(self, coming: Array) -> Array:
@@ -266,8 +283,15 @@ class SeriesModel:
         # A model of covariates can look back on whole paths alone: its inputs reach to their ends.
         steps = self.soon if self.fresh and not self.recipe.foreknown else 0
         soon = self._errors(state, tracks, numbers, flags, count, steps=steps) if steps else errors[..., :0]
+        past = follow_errors(state, tracks, errors, soon, fresh=self.fresh)
+        share = 1
+        if self.correction is not None:
+            errors = read_tokens(
+                self, state, self.correction, tracks, numbers=numbers, known=flags, errors=errors, past=past
+            )
+            share = self.correction.patch
         band = self._band if self.quantiles.any() else None
-        scales = rescale(state, tracks, errors, soon, fresh=self.fresh, band=band)
+        scales = follow_hits(state, tracks, errors, past, band=band, share=share)
         if realised is not None:
             realised(tracks, state.position[tracks, None] - count + 1 + np.arange(count), errors, scales)
         # Older rows were needed only while this call scored what it realised.
@@ -283,8 +307,7 @@ class SeriesModel:
         The one that row t ends was made ``steps`` rows before it.
         """
         origins = numbers.shape[1] - count - steps + np.arange(count)
-        ticks = _ticks_back(self.clock, state, tracks, count + steps - 1 - np.arange(count))
-        x, mean = _design(self.recipe, self.clock, numbers, origins, ticks)
+        x, mean = self.design(state, tracks, numbers, origins)
         ahead = origins[:, None] + np.arange(1, steps + 1)
         actual = np.where(known[:, ahead], numbers[:, ahead, 0], np.nan)
         own = state.rows[tracks, None] - count - steps + np.arange(count)
@@ -338,7 +361,7 @@ class SeriesModel:
         for (back, count), members in groups.items():
             tracks = np.array(members)
             origins = kept - 1 - back + np.arange(count)
-            x, mean = self._design(state, tracks, origins)
+            x, mean = self.design(state, tracks, state.numbers[tracks], origins)
             steps = origins[:, None] + np.arange(1, horizon + 1)
             y = state.numbers[tracks][:, steps, 0] - mean
             enough = state.known[tracks][:, steps].mean(axis=2) >= 0.5
@@ -348,44 +371,8 @@ class SeriesModel:
             state.cross += x.T @ y
         state.learned = np.maximum(state.learned, last + 1)
 
-    def _design(self, state: SeriesState, tracks: NDArray[np.int64], origins: NDArray[np.int64]) -> tuple[Array, Array]:
-        ticks = _ticks_back(self.clock, state, tracks, state.numbers.shape[1] - 1 - origins)
-        return _design(self.recipe, self.clock, state.numbers[tracks], origins, ticks)
-
-
-def empty_state(
-    recipe: Recipe, tracks: tuple[str, ...], weights: Array, *, mean: Array, deviation: Array, every: int,
-    gram: Array, cross: Array, learned: NDArray[np.int64],
-) -> SeriesState:  # fmt: skip
-    """Give the state of tracks that have had no row; the sums are those learned before, empty where ``every`` is 0."""
-    count, kept = len(tracks), recipe.kept + every
-    return SeriesState(
-        tracks=tracks, rows=np.zeros(count, np.int64), position=np.full(count, -1), tick=np.zeros(count, np.int64),
-        numbers=np.zeros((count, kept, len(recipe.sources))), known=np.zeros((count, kept), np.bool_),
-        mean=mean.copy(), deviation=deviation.copy(), scale=np.zeros(count), scored=np.zeros(count, np.int64),
-        quick=np.zeros(count), tried=np.zeros(count, np.int64), stretch=np.ones(count),
-        past_scales=np.zeros((count, recipe.horizon)),
-        gram=gram.copy(), cross=cross.copy(), learned=learned.copy(), weights=weights.copy(),
-    )  # fmt: skip
-
-
-def _design(
-    recipe: Recipe, clock: Clock, numbers: Array, origins: NDArray[np.int64], ticks: NDArray[np.int64]
-) -> tuple[Array, Array]:
-    """Give centred features (tracks, origins, F) and means (tracks, origins, 1) at rows of ``numbers``."""
-    windows = recipe.windows
-    carried: list[Window] = [w for w in windows if w.part != "calendar"]
-    parts = [numbers[:, origins[:, None] + (w.start + np.arange(w.length)), w.source] for w in carried]
-    if len(carried) < len(windows):
-        waves = calendar_features(ticks.ravel(), clock, recipe.calendar)
-        parts.append(waves.reshape(*ticks.shape, -1))
-    return centre(np.concatenate(parts, axis=2), windows)
-
-
-def _ticks_back(
-    clock: Clock, state: SeriesState, tracks: NDArray[np.int64], back: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """Give the stamps of the rows ``back`` rows before each track's last one, (tracks, len(back))."""
-    if clock.unit == "row":
-        return np.zeros((len(tracks), len(back)), np.int64)
-    return clock.ticks((state.position[tracks, None] - back).ravel()).reshape(len(tracks), -1)
+    def design(
+        self, state: SeriesState, tracks: NDArray[np.int64], numbers: Array, origins: NDArray[np.int64]
+    ) -> tuple[Array, Array]:
+        """Give features and means at places of rows of which the last is where the state stands."""
+        return lay_features(self.recipe, self.clock, state, tracks, numbers, origins, last=numbers.shape[1] - 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Final, Self
 
 import numpy as np
@@ -13,6 +13,8 @@ from titans_seq.tasks.series_solve import SlicedSolve
 
 Array = NDArray[np.float64]
 Counts = NDArray[np.int64]
+Carried = dict[str, NDArray[Any]]
+"""Arrays by name, tracks first."""
 
 
 @dataclass(slots=True)
@@ -49,6 +51,8 @@ class SeriesState:
         Clock position behind the last origin of each track in those sums, (tracks,).
     weights
         The present solution, (F, horizon).
+    memory
+        What a correction carries (`series_correction`); empty where there is none.
     portion
         Number of the portion of a refit block that the clock is in (`series_solve.Portions`), -1 before the first row.
     solving
@@ -73,6 +77,7 @@ class SeriesState:
     cross: Array
     learned: Counts
     weights: Array
+    memory: Carried = field(default_factory=dict)
     portion: int = -1
     solving: SlicedSolve | None = None
 
@@ -100,6 +105,7 @@ class SeriesState:
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Name every array."""
         found = {name: getattr(self, name) for name in _ARRAYS}
+        found |= {_MEMORY + name: array for name, array in self.memory.items()}
         return found | {"portion": np.array([self.portion])}
 
     def clone(self) -> SeriesState:
@@ -110,8 +116,12 @@ class SeriesState:
     def from_arrays(cls, tracks: tuple[str, ...], arrays: Mapping[str, NDArray[Any]]) -> Self:
         """Undo `arrays`; the arrays are copied."""
         own: dict[str, Any] = {name: np.array(arrays[name]) for name in _ARRAYS}
-        return cls(tracks=tracks, **own, portion=int(np.asarray(arrays["portion"])[0]))
+        memory = {
+            name.removeprefix(_MEMORY): np.array(array) for name, array in arrays.items() if name.startswith(_MEMORY)
+        }
+        return cls(tracks=tracks, **own, memory=memory, portion=int(np.asarray(arrays["portion"])[0]))
 
 
-_NO_ARRAYS: Final = ("tracks", "portion", "solving")
+_MEMORY: Final = "memory."
+_NO_ARRAYS: Final = ("tracks", "memory", "portion", "solving")
 _ARRAYS: Final = tuple(field.name for field in fields(SeriesState) if field.name not in _NO_ARRAYS)

@@ -2,118 +2,101 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from titans_seq.tasks.series_errors import SCALE_RATE
-from titans_seq.tasks.series_moments import design
-from titans_seq.tasks.series_recipe import centre
+from titans_seq.tasks.series_corrected import tokens_at
 from titans_seq.tasks.series_residual import ResidualSegment
 from titans_seq.tasks.series_ridge import SeriesModel
+from titans_seq.tasks.series_sources import before_first
+from titans_seq.tasks.series_state import Array, SeriesState
 from titans_seq.tasks.series_tracks import Track
+from titans_seq.timeseries import Panel
+from titans_seq.training.series_fit import lines_of
 
 _BLOCK: Final = 2048
-_CLIP: Final = 8.0
 
 
 @dataclass(frozen=True)
 class ResidualRows:
-    """Tokens and targets at every origin row of one track.
+    """Tokens and targets at every row of one track, from its first on.
 
     Attributes
     ----------
-    first
-        Row of the first origin.
     features
-        (origins, F) float32.
+        (rows, F) float32.
     residuals
-        Actual minus path in standardised units, (origins, H) float32; NaN where the actual is unknown.
+        Actual minus path in standardised units, (rows, H) float32; NaN where the actual is unknown.
     scale
-        Carried scale of realised errors at each origin, (origins,).
+        What a correction is in units of, (rows,).
+    known
+        Where a token writes, (rows,).
     """
 
-    first: int
     features: NDArray[np.float32]
     residuals: NDArray[np.float32]
     scale: NDArray[np.float32]
+    known: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.scale)
 
 
-def residual_rows(model: SeriesModel, track: Track, *, patch: int, waves: NDArray[np.float64]) -> ResidualRows:
-    """Lay out a track.
+def residual_rows(model: SeriesModel, panel: Panel, tracks: Sequence[Track], *, patch: int) -> list[ResidualRows]:
+    """Read tracks from their first rows on, as a state does, and lay out a token at every row.
 
     Parameters
     ----------
     model
-        Fitted on rows before those that will be judged.
+        What is beneath; best learned from other tracks, or from rows before those that will be judged.
+    tracks
+        Of ``panel``, laid out by the model's recipe.
     patch
-        Rows of a token, P; must divide the horizon.
-    waves
-        Calendar features of every row, (rows, any).
+        Rows of a token, P.
     """
-    horizon, first = model.recipe.horizon, model.recipe.reach - 1
-    origins = np.arange(first, len(track))
-    paths, means, residuals = _paths(model, track, origins)
-    scale = _running_scale(residuals, horizon)
-    # Errors of the forecast made P rows ago (its first P steps) and H rows ago (means of its patches): all realised.
-    late = np.zeros((len(origins), patch), np.float32)
-    late[patch:] = residuals[:-patch, :patch]
-    whole = np.zeros((len(origins), horizon // patch), np.float32)
-    whole[horizon:] = _patch_means(residuals[:-horizon], patch)
-    values = track.numbers[origins[:, None] + np.arange(1 - patch, 1), 0] - means
-    ahead = _patch_means(paths, patch) - means
+    recipe = model.recipe
+    beneath = replace(model, correction=None, quantiles=np.zeros_like(model.quantiles))
+    first = {track.index: track.start for track in tracks}
+    residuals = {track.index: np.full((len(track), recipe.horizon), np.nan, np.float32) for track in tracks}
+    widths = {track.index: np.zeros(len(track)) for track in tracks}
+
+    def realised(members: NDArray[np.int64], positions: NDArray[np.int64], errors: Array, now: Array) -> None:
+        for track, position, error, width in zip(members, positions, errors, now, strict=True):
+            rows = position - first[track]
+            widths[track][rows] = width
+            ended = rows >= recipe.horizon
+            residuals[track][rows[ended] - recipe.horizon] = error[ended]
+
+    state = beneath.begin(panel)
+    beneath.read(state, lines_of(panel, recipe, tracks, [0] * len(tracks)), realised=realised)
+    return [
+        _laid(beneath, state, track, residuals[track.index], widths[track.index], patch=patch) for track in tracks
+    ]  # fmt: skip
+
+
+def _laid(
+    model: SeriesModel, state: SeriesState, track: Track, residuals: NDArray[np.float32], widths: Array, *, patch: int
+) -> ResidualRows:
+    sources, kept = model.recipe.sources, model.recipe.kept
+    numbers = track.numbers[:, : len(sources)]
+    before = before_first(sources, numbers[:1, 0])[0].repeat(kept, axis=0)
+    numbers = np.concatenate([before, numbers])[None]
+    known = np.concatenate([np.zeros(kept, np.bool_), track.known])[None]
     parts = [
-        values,
-        means,
-        late / scale[:, None],
-        whole / scale[:, None],
-        ahead,
-        np.log(scale)[:, None],
-        waves[origins],
-    ]
-    features = np.nan_to_num(np.concatenate(parts, axis=1)).astype(np.float32)
-    return ResidualRows(first, np.clip(features, -_CLIP, _CLIP), residuals, scale)
-
-
-def _paths(
-    model: SeriesModel, track: Track, origins: NDArray[np.int64]
-) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float32]]:
-    """Paths, means of the lookback, and residuals, at every origin."""
-    horizon, windows = model.recipe.horizon, model.recipe.windows
-    paths = np.empty((len(origins), horizon), np.float32)
-    means = np.empty((len(origins), 1))
-    actual = np.where(track.known, track.numbers[:, 0], np.nan).astype(np.float32)
-    actual = np.concatenate([actual, np.full(horizon, np.nan, np.float32)])
-    residuals = np.empty_like(paths)
-    for at in range(0, len(origins), _BLOCK):
-        some = origins[at : at + _BLOCK]
-        x, mean = centre(design(track.numbers, some, windows), windows)
-        means[at : at + _BLOCK] = mean
-        paths[at : at + _BLOCK] = x @ model.weights + mean
-        residuals[at : at + _BLOCK] = actual[some[:, None] + np.arange(1, horizon + 1)] - paths[at : at + _BLOCK]
-    return paths, means, residuals
-
-
-def _running_scale(residuals: NDArray[np.float32], horizon: int) -> NDArray[np.float32]:
-    """The scale of `SeriesModel`: a running mean of the absolute errors of forecasts, each once it is realised."""
-    known = np.isfinite(residuals)
-    sizes = np.where(known, np.abs(residuals), 0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
-    scale, now, seen = np.empty(len(sizes), np.float32), 1.0, 0
-    for at in range(len(sizes)):
-        if at >= horizon and known[at - horizon].any():
-            seen += 1
-            now += max(SCALE_RATE, 1 / seen) * (float(sizes[at - horizon]) - now)
-        scale[at] = max(now, 1e-3)
-    return scale
-
-
-def _patch_means(paths: NDArray[np.float32], patch: int) -> NDArray[np.float32]:
-    return np.asarray(paths.reshape(len(paths), -1, patch).mean(axis=2))
+        tokens_at(
+            model, state, np.array([track.index]), numbers=numbers, known=known, patch=patch,
+            origins=kept + np.arange(at, min(at + _BLOCK, len(track))), widths=widths[None, at : at + _BLOCK],
+        )
+        for at in range(0, len(track), _BLOCK)
+    ]  # fmt: skip
+    features, scale, there = (
+        np.concatenate([getattr(part, name)[0] for part in parts]) for name in ("features", "sizes", "known")
+    )
+    return ResidualRows(features, residuals, scale.astype(np.float32), there)
 
 
 class ResidualStreams:
@@ -175,4 +158,4 @@ def cut(
     origins = np.minimum(origins, max(stop - 1, 0))
     targets = rows.residuals[origins] / rows.scale[origins, None]
     targets[~mask] = np.nan
-    return rows.features[origins], targets, mask
+    return rows.features[origins], targets, mask & rows.known[origins]

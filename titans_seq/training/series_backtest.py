@@ -16,6 +16,7 @@ from titans_seq.errors import RangeError
 from titans_seq.metrics.forecast import seasonal_scale
 from titans_seq.tasks.series_arms import carried_columns, path_off, path_reset, path_shuffled
 from titans_seq.tasks.series_baselines import BASELINES, baseline_weights
+from titans_seq.tasks.series_correction import AFRESH
 from titans_seq.tasks.series_recipe import Recipe
 from titans_seq.tasks.series_ridge import SeriesModel
 from titans_seq.tasks.series_state import Array, SeriesState
@@ -25,7 +26,7 @@ from titans_seq.timeseries.panel import Names
 from titans_seq.timeseries.writing import MODEL, column_of, forecast_table
 from titans_seq.training.series_covariates import actual_coming
 from titans_seq.training.series_fit import Fitted, build_model, fit_series, state_at
-from titans_seq.training.series_output import describe_choice
+from titans_seq.training.series_output import describe_choice, describe_model
 
 _FEATURE_ARMS: Final = {"titans_reset": path_reset, "titans_off": path_off, "titans_shuffled": path_shuffled}
 ARMS: Final = {
@@ -33,6 +34,9 @@ ARMS: Final = {
     "titans_off": "without profiles, levels and last year",
     "titans_shuffled": "their numbers in another order",
     "titans_frozen": "carried, but the weights never solved again after the first window",
+    "memory_reset": f"the correction's memory begun anew every {AFRESH} tokens",
+    "memory_off": "every read of that memory zero",
+    "uncorrected": "the forecast beneath the correction",
 }
 """Columns beside ours: what each takes away from the same weights."""
 
@@ -135,9 +139,10 @@ def without_empty(panel: Panel, windows: Windows) -> tuple[Panel, Windows]:
 
 
 def roll(
-    panel: Panel, windows: Windows, settings: SeriesSection, *, quantiles: Sequence[float], refit: bool, watch: Watch
-) -> tuple[pl.DataFrame, Facts]:
-    """Forecast from every cutoff.
+    panel: Panel, windows: Windows, settings: SeriesSection, *, quantiles: Sequence[float], refit: bool, watch: Watch,
+    model: SeriesModel | None = None,
+) -> tuple[pl.DataFrame, Facts]:  # fmt: skip
+    """Forecast from every cutoff, by a given model or by one fitted to the rows before the first.
 
     Returns
     -------
@@ -145,8 +150,12 @@ def roll(
         Id, time, ``cutoff``, ``y``, the forecast with its quantiles, and a column for each baseline and arm.
     """
     first = _until(panel, windows.cutoffs[0])
-    fitted = fit_series(first, settings)
+    if model is None:
+        fitted = fit_series(first, settings)
+    else:
+        fitted = Fitted(model, model.advance(model.begin(first), first), None)
     begun = fitted.state.weights.copy()
+    arms = {name: (other, other.advance(other.begin(first), first)) for name, other in _less(fitted.model).items()}
     ridge = _plain_ridge(first, fitted)
     frames = []
     before = windows.cutoffs[0]
@@ -156,9 +165,11 @@ def roll(
             fitted = fit_series(_until(panel, cutoff), settings)
             begun = fitted.state.weights.copy()
         elif number:
-            fitted.model.advance(fitted.state, _between(panel, before, cutoff))
+            for one, state in ((fitted.model, fitted.state), *arms.values()):
+                one.advance(state, _between(panel, before, cutoff))
         before = cutoff
-        frames.append(_window(panel, cutoff, fitted, ridge, quantiles, frozen=None if refit else begun))
+        paths = {name: other.path(state) for name, (other, state) in arms.items()}
+        frames.append(_window(panel, cutoff, fitted, ridge, quantiles, frozen=None if refit else begun, arms=paths))
     scales = {
         name: seasonal_scale(series.values[:, channel], fitted.model.recipe.seasons[0])
         for series in first
@@ -166,17 +177,25 @@ def roll(
     }
     baselines = (*(_column(name) for name in _baselines(fitted.model)), *(("ridge",) if ridge is not None else ()))
     # With --refit another recipe may ship at each cutoff: an arm counts where every window has it.
-    arms = tuple(name for name in ARMS if all(name in frame.columns for frame in frames))
-    facts = Facts(
-        fitted.model.method, tuple(describe_choice(fitted.choice, fitted.model)),
-        arms, baselines, scales,
-    )  # fmt: skip
-    return pl.concat([frame.drop(set(ARMS) - set(arms), strict=False) for frame in frames]), facts
+    shown = tuple(name for name in ARMS if all(name in frame.columns for frame in frames))
+    remarks = describe_choice(fitted.choice, fitted.model) if model is None else []
+    facts = Facts(describe_model(fitted.model), tuple(remarks), shown, baselines, scales)
+    return pl.concat([frame.drop(set(ARMS) - set(shown), strict=False) for frame in frames]), facts
+
+
+def _less(model: SeriesModel) -> dict[str, SeriesModel]:
+    """Give the same weights with less of a memory; each reads the series on its own."""
+    correction = model.correction
+    if correction is None:
+        return {}
+    reads = {"memory_reset": correction.with_arm("reset"), "memory_off": correction.with_arm("off")}
+    arms = reads if correction.remembers else {}
+    return {name: replace(model, correction=arm) for name, arm in (*arms.items(), ("uncorrected", None))}
 
 
 def _window(
     panel: Panel, cutoff: NDArray[np.int64], fitted: Fitted, ridge: SeriesModel | None, quantiles: Sequence[float], *,
-    frozen: Array | None,
+    frozen: Array | None, arms: dict[str, Array],
 ) -> pl.DataFrame:  # fmt: skip
     model, state = fitted.model, fitted.state
     horizon = model.recipe.horizon
@@ -189,7 +208,8 @@ def _window(
         columns[_column(name)] = _baseline(known, name, model.recipe.seasons, horizon)
     if ridge is not None:
         columns["ridge"] = _path_of(ridge, known)
-    if carried_columns(model.recipe).any():
+    columns |= arms
+    if carried_columns(model.recipe).any() and model.correction is None:
         columns |= {name: arm(model, state, coming) for name, arm in _FEATURE_ARMS.items()}
     if frozen is not None and model.every:
         columns["titans_frozen"] = model.path(replace(state, weights=frozen), coming)

@@ -16,12 +16,11 @@ from numpy.typing import NDArray
 
 from titans_seq.config.train_series import SeriesSection
 from titans_seq.errors import RangeError
-from titans_seq.metrics.forecast import seasonal_scale
 from titans_seq.tasks.series_baselines import baseline_weights
 from titans_seq.tasks.series_recipe import Recipe, centre_moments, centred_columns, solve
 from titans_seq.tasks.series_ridge import SeriesModel
 from titans_seq.tasks.series_rows import Line
-from titans_seq.tasks.series_scales import like_the_others, track_scales
+from titans_seq.tasks.series_scales import like_the_others, seasonal_size, track_scales
 from titans_seq.tasks.series_solve import Portions
 from titans_seq.tasks.series_sources import before_first
 from titans_seq.tasks.series_state import Array, SeriesState
@@ -234,7 +233,8 @@ def calibrate(
         The state at the end, with the scales of its errors.
     """
     recipe = frozen.recipe
-    warm = [max(0, split - _WARM - recipe.horizon) for split in splits]
+    # A correction has to read from the first row on.
+    warm = [0 if frozen.correction else max(0, split - _WARM - recipe.horizon) for split in splits]
     state = state_at(frozen, panel, tracks, warm)
     scales = {track.index: np.zeros(len(track)) for track in tracks}
     shares: list[Array] = []
@@ -249,6 +249,7 @@ def calibrate(
             held = (origins >= split_of[track] - 1) & (origins >= 0)
             known = scales[track][np.maximum(origins, 0)]
             held &= known > 0
+            held &= np.isfinite(error).any(axis=1)
             shares.append((error[held] / known[held, None]).astype(np.float32))
 
     frozen.read(state, lines_of(panel, recipe, tracks, warm), realised=realised)
@@ -326,8 +327,7 @@ def _some(tracks: Sequence[_T]) -> Sequence[_T]:
 def _train_scales(panel: Panel, valid_rows: int, season: int) -> tuple[Array, Array]:
     """Take mean and deviation over the rows before the validation rows; over all where those hold nothing.
 
-    Among many series the size is the mean absolute difference of values a season apart, as in MASE, but no less than a
-    fiftieth of the deviation: measured in deviations, the most regular series would hardly count.
+    Among many series the size is `seasonal_size`.
     """
     mean, deviation = track_scales(panel)
     many = sum(bool(np.isfinite(series.values).any()) for series in panel) > 1
@@ -340,8 +340,7 @@ def _train_scales(panel: Panel, valid_rows: int, season: int) -> tuple[Array, Ar
             if spread > 1e-12 * max(1.0, abs(float(known.mean())) if len(known) else 1.0):
                 mean[index], deviation[index] = known.mean(), spread
                 if many:
-                    size = seasonal_scale(rows, season)
-                    deviation[index] = np.fmax(size, 0.02 * spread)
+                    deviation[index] = seasonal_size(rows, spread=spread, season=season)
             elif np.isfinite(line).sum() < 2:
                 deviation[index] = np.nan
             index += 1

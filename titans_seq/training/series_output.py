@@ -75,6 +75,13 @@ def describe_empty(state: SeriesState) -> str | None:
     return f"{what}; forecasts are empty there until `observe` brings the first"
 
 
+def describe_model(model: SeriesModel) -> str:
+    """Name what forecasts: ``ridge``, or ``ridge with a memory of each series (titans_lmm)``."""
+    if model.correction is None:
+        return model.method
+    return f"{model.method} with {model.correction.label}"
+
+
 def describe_choice(choice: Choice | None, model: SeriesModel) -> list[str]:
     """Say what ships, what it beats, and what was tried and left out."""
     if choice is None:
