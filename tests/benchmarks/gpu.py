@@ -101,12 +101,13 @@ class Report:
         print(part, json.dumps(row, default=str), file=sys.stderr, flush=True)
 
 
-def warm_up(count: int) -> None:
+def warm_up(count: int, at_once: int = 48) -> None:
     """Compile every case's kernels, in processes side by side; they leave them in Triton's cache."""
-    crowd = [subprocess.Popen([sys.executable, __file__, "--warm", str(i)], stderr=subprocess.DEVNULL)
-             for i in range(count)]  # fmt: skip
-    for process in crowd:
-        process.wait()
+    for begin in range(0, count, at_once):
+        crowd = [subprocess.Popen([sys.executable, __file__, "--warm", str(i)], stderr=subprocess.DEVNULL)
+                 for i in range(begin, min(count, begin + at_once))]  # fmt: skip
+        for process in crowd:
+            process.wait()
 
 
 def kernel_parts(report: Report, device: str, tiny: bool, tiles: bool) -> None:
@@ -233,6 +234,9 @@ def main() -> None:
         raise SystemExit(1)
     device = "cpu" if tiny else "cuda"
     every = [*kernels.checks(tiny), *kernels.shapes(tiny)]
+    if args.warm is not None and args.warm >= len(every):
+        split.warm(*split.kinds()[args.warm - len(every)], device)
+        return
     if args.warm is not None:
         kernels.check(kernels.replace(every[args.warm], batch=1, heads=1, tokens=2 * every[args.warm].chunk), device)
         return
@@ -248,7 +252,7 @@ def main() -> None:
         "device": "interpreter" if tiny else torch.cuda.get_device_name(), "host": os.uname().nodename,
     }  # fmt: skip
     if not tiny:
-        warm_up(len(every))
+        warm_up(len(every) + len(split.kinds()))
     kernel_parts(report, device, tiny, args.tiles or tiny)
     encoder_checks(report, device, tiny)
     encoder_times(report, device, tiny, split_part(report, tiny))

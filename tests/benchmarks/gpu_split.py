@@ -32,7 +32,7 @@ def trials(tiny: bool) -> list[Trial]:
         return [("check", case, Split(2, "steps")), ("check", case, Split(1)), ("time", case, Split(2, "steps"))]
     small = Case(batch=1, heads=2, tokens=331, products=torch.float32)
     checked = [
-        ("check", replace(small, **c), Split(s, exchange))
+        ("check", replace(small, **c), Split(s, exchange))  # type: ignore[arg-type]
         for exchange in ("steps", "barrier")
         for c, s in (({}, 4), ({"hidden": 256}, 8), ({"depth": 0, "momentum": False}, 2), ({"position": 5}, 8),
                      ({"hidden": 256, "tokens": 4000, "products": torch.bfloat16}, 16))
@@ -48,19 +48,39 @@ def trials(tiny: bool) -> list[Trial]:
     return [*checked, *timed]  # type: ignore[list-item]
 
 
+def kinds() -> list[tuple[Case, Split]]:
+    """What there is to compile: shapes of rows and lengths do not count."""
+    small = ((replace(case, batch=1, heads=1, tokens=2 * case.chunk), split) for _, case, split in trials(False))
+    return list(dict.fromkeys((case, split) for case, split in small if split is not None))
+
+
+def warm(case: Case, split: Split, device: str) -> None:
+    """Compile what a trial launches, launching nothing: nobody waits here for programs that never come."""
+    from triton.runtime import JITFunction  # the interpreter is chosen before triton is imported
+
+    plain = JITFunction.run
+    JITFunction.run = lambda self, *args, warmup, **named: plain(self, *args, warmup=True, **named)
+    try:
+        check(case, device, split)
+    finally:
+        JITFunction.run = plain
+
+
 def describe(trial: Trial) -> Row:
     what, case, split = trial
-    shared = {"slices": 1, "exchange": "-"} if split is None else vars(split)
-    return {"what": what, **case.named(), **shared, "programs": case.batch * case.heads * shared["slices"]}
+    slices, exchange = (1, "-") if split is None else (split.slices, split.exchange)
+    programs = case.batch * case.heads * slices
+    return {"what": what, **case.named(), "slices": slices, "exchange": exchange, "programs": programs}
 
 
 def run(trial: Trial, device: str) -> Row:
     """Worst error against float64; or milliseconds forward and with gradients, of the writes alone, and replayed."""
     what, case, split = trial
     row, rows = describe(trial), case.batch * case.heads
-    reason = split and split_refusal(case.rule(), split, rows=rows, processors=processors_of(torch.device(device)))
-    if reason:
-        return {**row, "skipped": reason}
+    if split is not None:
+        reason = split_refusal(case.rule(), split, rows=rows, processors=processors_of(torch.device(device)))
+        if reason is not None:
+            return {**row, "skipped": reason}
     if what == "check":
         return {**row, **check(case, device, split)}
     forward, both = steps(case, "triton", device, split)

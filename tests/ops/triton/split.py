@@ -1,13 +1,17 @@
 """A row shared by several programs, against the definition, under Triton's interpreter.
 
 Run by `test_interpreter.py`, in a process of its own. The interpreter runs one program after another, so that programs
-exchange their sums between launches; the barrier, which is the same kernel in one launch, is run with one slice.
+exchange their sums between launches. Where they wait for each other inside one, each gets a process of its own here,
+over shared memory.
 """
 
 from __future__ import annotations
 
+import functools
+import multiprocessing
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -19,15 +23,16 @@ from titans_seq.errors import ConfigError
 from titans_seq.ops import Gates, MemoryRule, MemoryState, Structure, make_bias, make_gate, recurrent
 from titans_seq.ops.dispatch import run_memory
 from titans_seq.ops.triton import memory as kernels
+from titans_seq.ops.triton import operation, split
 from titans_seq.ops.triton.split import Split, split_refusal
 
 __all__ = ["poisoned"]  # outputs hold NaN before a kernel fills them, here as there
 WIDE = Structure("mlp", 16, 16, depth=2, expansion=4)
 
 
-def check(rule: MemoryRule, x: Inputs, split: Split, *, cuts: Iterable[int] = ()) -> None:
+def check(rule: MemoryRule, x: Inputs, shared: Split, *, cuts: Iterable[int] = ()) -> None:
     def op(q: Tensor, k: Tensor, v: Tensor, gates: Gates, state: MemoryState, *, rule: MemoryRule, chunk_size: int):  # type: ignore[no-untyped-def]
-        call = {"rule": rule, "chunk_size": chunk_size, "backend": "triton", "split": split}
+        call = {"rule": rule, "chunk_size": chunk_size, "backend": "triton", "split": shared}
         y, _, after = run_memory(q, k, v, gates, state, **call)  # type: ignore[arg-type]
         return y, after
 
@@ -57,10 +62,51 @@ def test_slices_under_other_biases(bias: str, position: int, tokens: int) -> Non
     check(rule, case(rule, tokens, position=position, seed=1), Split(2, "steps"))
 
 
-@pytest.mark.parametrize("structure", ["mlp2-32x16-silu", "matrix"])
-def test_one_launch_with_a_barrier(structure: str) -> None:
+class Crowd:
+    """A kernel whose programs run side by side."""
+
+    def __init__(self, kernel: Any) -> None:
+        self.kernel, self.arg_names, self.__name__ = kernel, kernel.arg_names, kernel.__name__
+        self.launches = 0
+
+    def __getitem__(self, grid: tuple[int]) -> Any:
+        return functools.partial(self.run, grid[0])
+
+    def run(self, programs: int, **arguments: Any) -> None:
+        for x in arguments.values():
+            if isinstance(x, Tensor):
+                x.share_memory_()
+        fork = multiprocessing.get_context("fork")
+        crowd = [fork.Process(target=self.alone, args=(i, programs, arguments)) for i in range(programs)]
+        for process in crowd:
+            process.start()
+        for process in crowd:
+            process.join(120)
+            process.kill()
+        assert [process.exitcode for process in crowd] == [0] * programs
+        self.launches += 1
+
+    def alone(self, program: int, programs: int, arguments: dict[str, Any]) -> None:
+        """In a forked process: one program of the grid."""
+        from triton.runtime import interpreter
+
+        place, size = interpreter.interpreter_builder.set_grid_idx, interpreter.interpreter_builder.set_grid_dim
+        interpreter.interpreter_builder.set_grid_idx = lambda *_: place(program, 0, 0)
+        interpreter.interpreter_builder.set_grid_dim = lambda *_: size(programs, 1, 1)
+        interpreter.GridExecutor._restore_args_dev = lambda *_: None  # it would write old numbers over the others' new
+        self.kernel[(1,)](**arguments)
+
+
+@pytest.mark.parametrize(("structure", "heads"), [("mlp2", 2), ("matrix-32x16", 1)])
+def test_programs_that_wait_for_each_other(structure: str, heads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four or two programs in one launch of three chunks, forward and backward."""
+    crowds = [Crowd(operation.write_split_forward), Crowd(operation.write_split_backward)]
+    monkeypatch.setattr(operation, "write_split_forward", crowds[0])
+    monkeypatch.setattr(operation, "write_split_backward", crowds[1])
+    monkeypatch.setattr(split, "processors_of", lambda _: 4)
     rule = rule_of(structure, "l2", "l2", momentum=True)
-    check(rule, case(rule, 35), Split(1, "barrier"))
+    check(rule, case(rule, 48, heads=heads), Split(2, "barrier"))
+    assert [crowd.launches for crowd in crowds] == [1, 1]
 
 
 def test_any_cut_and_states_computed_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,10 +122,10 @@ def test_packed_sequences_of_several_lengths() -> None:
     start = x.state.weights.detach().expand(2, -1, -1).clone().requires_grad_()
     leaves = [x.q, x.k, x.v, x.gates.learning_rate, x.gates.forget, x.gates.momentum, start]
     ways = []
-    for split in (None, Split(2, "steps")):
+    for shared in (None, Split(2, "steps")):
         y, end = kernels.packed_memory(
             x.q, x.k, x.v, x.gates, start, torch.zeros_like(start), cu_seqlens=edges, rule=rule, chunk_size=CHUNK,
-            split=split,
+            split=shared,
         )  # fmt: skip
         ways.append([y, end, *torch.autograd.grad(y.square().sum() + end.square().sum(), leaves)])
     for found, wanted in zip(*ways, strict=True):
@@ -90,8 +136,8 @@ def test_what_cannot_be_shared() -> None:
     rule = MemoryRule(WIDE, make_bias("l2"), make_gate("l2"), True)
     kl = replace(rule, retention=make_gate("kl"), momentum=False)
 
-    def reason(rule: MemoryRule, split: Split) -> str:
-        return split_refusal(rule, split, rows=40, processors=132) or ""
+    def reason(rule: MemoryRule, shared: Split) -> str:
+        return split_refusal(rule, shared, rows=40, processors=132) or ""
 
     assert "KLRetention" in reason(kl, Split(2))
     assert reason(rule, Split(3)) == "64 columns cannot be cut into 3 slices (1, 2, 4 can)"
@@ -103,6 +149,6 @@ def test_what_cannot_be_shared() -> None:
         with pytest.raises(ConfigError, match=r"at least 1|steps, barrier"):
             Split(slices, exchange)
     x = case(rule, 3)
-    for backend, split in (("triton", Split(2)), ("triton", Split(3, "steps")), ("chunkwise", Split(2))):
+    for backend, shared in (("triton", Split(2)), ("triton", Split(3, "steps")), ("chunkwise", Split(2))):
         with pytest.raises(ConfigError, match="split"):
-            run_memory(x.q, x.k, x.v, x.gates, x.state, rule=rule, chunk_size=CHUNK, backend=backend, split=split)
+            run_memory(x.q, x.k, x.v, x.gates, x.state, rule=rule, chunk_size=CHUNK, backend=backend, split=shared)
