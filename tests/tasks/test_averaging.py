@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from titans_seq.tasks import averaging
-from titans_seq.tasks.averaging import KEEP, PRIOR, average, predictors
+from titans_seq.tasks.averaging import KEEP, MIXTURES, PRIOR, average, predictors
 
 
 @pytest.fixture(params=["compiled", "definition"], autouse=True)
@@ -27,14 +27,14 @@ class Stream:
     def __init__(self, rows: int = 2, length: int = 150, *, alphabet: int = 4, orders: int = 8) -> None:
         generator = torch.Generator().manual_seed(3)
         self.orders, self.tokens = orders, torch.randint(0, alphabet, (rows, length), generator=generator)
-        self.mixed = torch.randn(rows, length, alphabet, generator=generator).log_softmax(-1)
+        self.mixed = torch.randn(rows, length, MIXTURES, alphabet, generator=generator).log_softmax(-1)
         self.own = torch.randn(rows, length, alphabet, generator=generator) * 2
         self.scores = torch.randn(rows, length, orders + 3, alphabet, generator=generator) * 2
         self.mask = torch.rand(rows, length, generator=generator) > 0.1
         self.begin()
 
     def begin(self) -> None:
-        rows, _, alphabet = self.mixed.shape
+        rows, _, alphabet = self.own.shape
         self.evidence = torch.zeros(rows, predictors(self.orders))
         self.last = torch.zeros(rows, predictors(self.orders), alphabet)
 
@@ -46,15 +46,15 @@ class Stream:
 
 
 def by_the_formula(x: Stream) -> Tensor:
-    each = torch.cat([x.mixed[:, :, None], x.own[:, :, None], x.scores[:, :, 1 : min(6, x.orders)]], 2)
+    each = torch.cat([x.mixed, x.own[:, :, None], x.scores[:, :, 1 : min(6, x.orders)]], 2)
     each = each.double().log_softmax(-1)
-    out = torch.empty(x.mixed.shape, dtype=torch.double)
+    out = torch.empty(x.own.shape, dtype=torch.double)
     for row in range(len(out)):
         r = torch.zeros(each.shape[2], dtype=torch.double)
         for t in range(out.shape[1]):
             if x.mask[row, t]:
                 r = KEEP * r + (each[row, t - 1, :, x.tokens[row, t]] if t else 0.0)
-            weight = (r - PRIOR * (torch.arange(len(r)) > 0)).softmax(0)
+            weight = (r - PRIOR * (torch.arange(len(r)) >= MIXTURES)).softmax(0)
             out[row, t] = (weight[:, None] * each[row, t].exp()).sum(0).log()
     return out
 
@@ -107,7 +107,8 @@ def test_a_row_alone_equals_the_row_in_a_batch() -> None:
 def test_where_the_mixture_is_wrong_the_others_are_believed() -> None:
     x = Stream(rows=1, length=300)
     wrong = torch.full((1, 300, 4), log(0.01)).scatter(-1, ((x.tokens.roll(-1) + 1) % 4)[..., None], log(0.97))
-    x.mixed, x.own, x.scores = wrong, torch.zeros(1, 300, 4), torch.zeros_like(x.scores)
+    x.mixed = wrong[:, :, None].expand(-1, -1, MIXTURES, -1)
+    x.own, x.scores = torch.zeros(1, 300, 4), torch.zeros_like(x.scores)
     cost = -x.read()[0, :-1].gather(-1, x.tokens[0, 1:, None])
     assert float(cost[0]) > 2.5
     assert float(cost[10:].max()) < log(4) + 0.01

@@ -2,10 +2,10 @@
 
     p_t(a) = sum_m v_t,m p_t,m(a)      v_t = softmax(r_t + prior)      r_t,m = r_{t-1,m} keep + ln p_{t-1,m}(s_t)
 
-The predictors are the mixture of `mixing`, the network alone, and some short orders of the table alone. A mixture is a
-product of experts: where all of them are sure and wrong, as in a stretch that is unlike all that was read before, it
-is worse than the best of them, and its weights take thousands of tokens to learn so. Evidence r forgets: after
-1 / (1 - keep) tokens it is another's turn. The mixture stands before the others by `PRIOR`.
+The predictors are the mixture of `mixing`, those of `second_mixing`, the network alone, and some short orders of the
+table alone. A mixture is a product of experts: where all of them are sure and wrong, as in a stretch that is unlike all
+that was read before, it is worse than the best of them, and its weights take thousands of tokens to learn so. Evidence
+r forgets: after 1 / (1 - keep) tokens it is another's turn. The mixtures stand before the others by `PRIOR`.
 
 Nothing here is trained. Raftery, Karny and Ettler (2010) call it dynamic model averaging, keep their forgetting factor.
 """
@@ -21,14 +21,15 @@ from torch import Tensor
 from titans_seq.tasks.mixing_native import kernels_for
 
 KEEP: Final = 0.985
-PRIOR: Final = 3.0
+PRIOR: Final = 2.0
+MIXTURES: Final = 3
 ORDERS: Final = slice(1, 6)
 """Which of the table's orders predict for themselves: 2, 3, 4, 6 and 8 bases in a genome."""
 
 
 def predictors(orders: int) -> int:
     """How many there are, by the number of a table's orders."""
-    return 2 + len(range(orders)[ORDERS])
+    return MIXTURES + 1 + len(range(orders)[ORDERS])
 
 
 def average(
@@ -46,8 +47,10 @@ def average(
 
     Parameters
     ----------
-    mixed, own : (B, T, A)
-        Log-probabilities of the mixture, and of the network up to a constant.
+    mixed : (B, T, MIXTURES, A)
+        Log-probabilities of the mixtures.
+    own : (B, T, A)
+        Of the network, up to a constant.
     scores : (B, T, E, A)
         The table's experts, orders first.
     tokens, mask : (B, T)
@@ -61,8 +64,8 @@ def average(
     if kernels is not None and not (torch.is_grad_enabled() and mixed.requires_grad):
         return _compiled(kernels, (mixed, own, scores, tokens.long(), mask), (evidence, last), orders)
     if not mixed.shape[1]:
-        return mixed
-    each = torch.cat([mixed.unsqueeze(2), own.unsqueeze(2), scores[:, :, :orders][:, :, ORDERS]], 2).log_softmax(-1)
+        return own
+    each = torch.cat([mixed, own.unsqueeze(2), scores[:, :, :orders][:, :, ORDERS]], 2).log_softmax(-1)
     before = torch.cat([last.unsqueeze(1), each[:, :-1].detach()], 1)
     came = torch.where(mask, tokens, 0).long()[..., None, None].expand(*before.shape[:3], 1)
     found = before.gather(-1, came).squeeze(-1) * mask.unsqueeze(-1)
@@ -74,7 +77,7 @@ def average(
 
 def _prior(count: int) -> Tensor:
     prior = torch.full((count,), -PRIOR)
-    prior[0] = 0.0
+    prior[:MIXTURES] = 0.0
     return prior
 
 
@@ -92,11 +95,11 @@ def _remember(found: Tensor, keep: Tensor, start: Tensor) -> Tensor:
 
 def _compiled(kernels: ctypes.CDLL, given: tuple[Tensor, ...], carried: tuple[Tensor, ...], orders: int) -> Tensor:
     """The same in one pass of compiled code."""
-    mixed, _, scores, *_ = given = tuple(x.contiguous() for x in given)
+    _, own, scores, *_ = given = tuple(x.contiguous() for x in given)
     state = [x.contiguous() for x in carried]
     chosen = range(orders)[ORDERS]
-    sizes = (*scores.shape, chosen.start, len(chosen))
-    out = torch.empty_like(mixed)
+    sizes = (*scores.shape, MIXTURES, chosen.start, len(chosen))
+    out = torch.empty_like(own)
     kernels.titans_average(
         *(ctypes.c_int64(size) for size in sizes),
         ctypes.c_float(KEEP),

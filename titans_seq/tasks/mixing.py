@@ -15,7 +15,8 @@ sure), written by gradient steps on what the product predicted, that is by the d
     dW[i, c] -= rate * sum_t [confidence_i,t = c] sum_a (softmax(logits_t)(a) - [a = s_{t+1}]) l_i,t(a)
 
 at each chunk border, and the same for dV. Predictions of a chunk use the weights of its border, so nothing depends on
-how a stream is cut. In reading, `averaging` comes last: where the product fails, what does not fail is believed.
+how a stream is cut. In reading, `second_mixing` weighs the whole once more, and `averaging` comes last: where the
+product fails, what does not fail is believed.
 """
 
 from __future__ import annotations
@@ -36,9 +37,11 @@ from titans_seq.memory.table_layout import SHORT
 from titans_seq.ops.linear import Linear
 from titans_seq.tasks.averaging import average, predictors
 from titans_seq.tasks.mixing_native import Mix, MixCall, kernels_for
+from titans_seq.tasks.second_mixing import RATE, SecondWeights, mix_again, set_of
 from titans_seq.tasks.table_experts import LEVELS, SITUATIONS, Experts, TableExperts
 
 _FIRST_DOUBT: Final = log(1e-3)
+_SECOND: Final = "second/"
 
 
 @dataclass(slots=True)
@@ -55,6 +58,7 @@ class FastWeights:
         The prediction whose token has not come yet: (B, E, A), (B, A), (B, E), (B,).
     evidence, last_each : (B, M), (B, M, A)
         Of the predictors that `averaging` weighs, and what they said of the token that has not come yet.
+    second : of the mixtures behind this one.
     """
 
     by_confidence: Tensor
@@ -68,10 +72,22 @@ class FastWeights:
     last_situation: Tensor
     evidence: Tensor
     last_each: Tensor
+    second: SecondWeights
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor]) -> FastWeights:
+        """The inverse of `tensors`."""
+        second = {name.removeprefix(_SECOND): value for name, value in tensors.items() if name.startswith(_SECOND)}
+        own = {name: value for name, value in tensors.items() if not name.startswith(_SECOND)}
+        return cls(**own, second=SecondWeights(**second))
+
+    def own(self) -> dict[str, Tensor]:
+        """What is of this mixture and the average, by name."""
+        return {name: getattr(self, name) for name in self.__slots__ if name != "second"}
 
     def tensors(self) -> dict[str, Tensor]:
         """All of it by name."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        return self.own() | {f"{_SECOND}{name}": value for name, value in self.second.tensors().items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +113,7 @@ class MixingState:
     def fork(self) -> MixingState:
         """A copy with a life of its own."""
         copied = {name: value.clone() for name, value in self.fast.tensors().items()}
-        return MixingState(self.table.fork(), FastWeights(**copied), self.position)
+        return MixingState(self.table.fork(), FastWeights.of(copied), self.position)
 
     def tensors(self) -> dict[str, Tensor]:
         """All of it under flat names."""
@@ -139,6 +155,10 @@ class TableMixing(nn.Module):
 
     def initial_state(self, rows: int, *, device: torch.device) -> MixingState:
         """Empty tables for streams of `expected` tokens, and no fast weights."""
+        table = self.table.initial_state(rows, tokens=self.expected, device=device)
+        return MixingState(table, self._nothing_learned(rows, device=device), 0)
+
+    def _nothing_learned(self, rows: int, *, device: torch.device) -> FastWeights:
         spec, experts = self.table.spec, self.count
         each = predictors(self.experts.orders)
         shapes = {
@@ -152,12 +172,11 @@ class TableMixing(nn.Module):
             "last_where": (experts,),
             "last_situation": (),
         }
-        fast = FastWeights(
+        return FastWeights(
             **{name: torch.zeros(rows, *shape, device=device) for name, shape in shapes.items()},
             **{name: torch.zeros(rows, *shape, dtype=torch.long, device=device) for name, shape in numbers.items()},
+            second=SecondWeights.none(rows, experts=self.experts.count, alphabet=spec.alphabet, device=device),
         )
-        table = self.table.initial_state(rows, tokens=self.expected, device=device)
-        return MixingState(table, fast, 0)
 
     def load_state(self, tensors: Mapping[str, Tensor]) -> MixingState:
         """The inverse of `MixingState.tensors`."""
@@ -166,14 +185,16 @@ class TableMixing(nn.Module):
             part, _, rest = name.partition("/")
             parts[part][rest] = value
         table = self.table.load_state(parts["table"])
-        fast, each = parts["fast"], predictors(self.experts.orders)
-        chance = fast["last_chance"]
-        # States that were saved before there was an average begin it here.
-        fast = {
-            "evidence": chance.new_zeros(len(chance), each),
-            "last_each": chance.new_zeros(len(chance), each, chance.shape[-1]),
-        } | fast
-        return MixingState(table, FastWeights(**fast), table.position)
+        chance = parts["fast"]["last_chance"]
+        fast = self._nothing_learned(len(chance), device=chance.device).tensors()
+        # States saved before there was an average, or the second mixtures in it, begin those here.
+        later = {name for name in fast if name in ("evidence", "last_each") or name.startswith(_SECOND)}
+        fast |= {
+            name: value
+            for name, value in parts["fast"].items()
+            if name not in later or value.shape == fast[name].shape
+        }  # fmt: skip
+        return MixingState(table, FastWeights.of(fast), table.position)
 
     @contextmanager
     def silent(self) -> Iterator[None]:
@@ -253,7 +274,7 @@ class TableMixing(nn.Module):
         if experts.counts is not None:
             mixed = self._mix_compiled(own, sure, gate, experts, tokens=tokens, mask=kept, state=state)
             mixed = self._doubted(mixed, experts.situation)
-            mixed = self._averaged(mixed, own, experts, tokens=tokens, mask=kept, fast=state.fast)
+            mixed = self._averaged(mixed, own, experts, tokens=tokens, mask=kept, state=state)
             return mixed if keep is None else torch.where(keep[:, None, None], mixed, own)
         scores = torch.cat([experts.scores, own.unsqueeze(2)], 2)
         where = torch.cat([experts.confidence, sure.unsqueeze(-1)], -1) + self._offset
@@ -265,7 +286,7 @@ class TableMixing(nn.Module):
                 tokens=tokens, mask=kept, fast=state.fast, start=state.position - tokens.shape[1],
             )  # fmt: skip
         mixed = self._doubted(torch.einsum("bte,btea->bta", weights + learned, scores), experts.situation)
-        mixed = self._averaged(mixed, own, experts, tokens=tokens, mask=kept, fast=state.fast)
+        mixed = self._averaged(mixed, own, experts, tokens=tokens, mask=kept, state=state)
         return mixed if keep is None else torch.where(keep[:, None, None], mixed, own)
 
     def _doubted(self, mixed: Tensor, situation: Tensor) -> Tensor:
@@ -275,14 +296,19 @@ class TableMixing(nn.Module):
         return torch.logaddexp(F.log_softmax(mixed, -1) + F.logsigmoid(-doubt), even)
 
     def _averaged(
-        self, mixed: Tensor, own: Tensor, experts: Experts, *, tokens: Tensor, mask: Tensor, fast: FastWeights
+        self, mixed: Tensor, own: Tensor, experts: Experts, *, tokens: Tensor, mask: Tensor, state: MixingState
     ) -> Tensor:
         """Log-probabilities (B, T, A) of `averaging`; in training those of the mixture, which is what learns."""
         if self.training:
             return mixed
+        fast = state.fast
+        again = mix_again(
+            mixed, own, experts.scores, set_of(experts.confidence[:, :, self.experts.orders :]), tokens=tokens,
+            mask=mask, state=fast.second, start=state.position - tokens.shape[1], rate=RATE if self.rate else 0.0,
+        )  # fmt: skip
         return average(
-            mixed, own, experts.scores, orders=self.experts.orders, tokens=tokens, mask=mask,
-            evidence=fast.evidence, last=fast.last_each,
+            torch.cat([mixed.unsqueeze(2), again], 2), own, experts.scores, orders=self.experts.orders, tokens=tokens,
+            mask=mask, evidence=fast.evidence, last=fast.last_each,
         )  # fmt: skip
 
     def _mix_compiled(
@@ -301,7 +327,7 @@ class TableMixing(nn.Module):
         assert kernels is not None
         assert experts.counts is not None
         fast, chunk = state.fast, self.table.spec.chunk
-        for name, value in fast.tensors().items():
+        for name, value in fast.own().items():
             # The last prediction may be a view into a call whose gradients are still to come.
             own_copy = name.startswith("last_")
             setattr(fast, name, value.clone(memory_format=torch.contiguous_format) if own_copy else value.contiguous())
@@ -310,7 +336,7 @@ class TableMixing(nn.Module):
             kernels=kernels, chunk=chunk, levels=LEVELS, pending=(state.position - tokens.shape[1]) % chunk,
             rate=self.rate, scores=experts.scores, confidence=experts.confidence, situation=experts.situation,
             sure=sure, tokens=tokens, mask=mask, counts=experts.counts,
-            fast={names.get(name, name): value for name, value in fast.tensors().items()},
+            fast={names.get(name, name): value for name, value in fast.own().items()},
         )  # fmt: skip
         learned = self.by_confidence.weight, self.by_situation.weight
         mixed: Tensor = Mix.apply(own, gate.float(), *learned, self.experts.log_alpha, call)

@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 /* Changes whenever a structure or a function does; `__init__.py` holds the same number and refuses another library. */
-enum { NATIVE_VERSION = 4 };
+enum { NATIVE_VERSION = 5 };
 
 enum { LAYERS = 8 }; /* most layers of a memory network */
 

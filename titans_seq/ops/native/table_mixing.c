@@ -3,14 +3,12 @@
  * sums are taken in another order here, so numbers differ in the last bits. Rows are independent of each other.
  */
 
-#include <math.h>
-#include <stdint.h>
+#include "table_math.h"
+
 #include <string.h>
 
 #define HITS 16
 #define LOGS 4096 /* runs whose logarithm is looked up */
-
-#define INLINE static inline __attribute__((always_inline))
 
 typedef struct {
     int64_t alphabet, orders, copies, middle, longest; /* middle: the order whose hits make the situation */
@@ -87,15 +85,6 @@ typedef struct {
     int64_t *last_where, *last_situation;                    /* (B, E), (B,) */
     float *mixed, *weights;                                  /* (B, T, A), (B, T, E) */
 } Mixture;
-
-/* e^x for x <= 0, to about one part in 10^7; e^x = 2^n e^r with r between -ln 2 / 2 and ln 2 / 2. */
-INLINE float exponential(float x) {
-    x = x < -87 ? -87 : x;
-    float n = (float)(int32_t)(x * 1.44269504f - 0.5f), r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
-    float p = 1 + r * (1 + r * (0.5f + r * (0.166666667f + r * (0.0416666667f + r * (0.00833333333f + r * 0.00138888889f)))));
-    union { int32_t i; float f; } scale = {((int32_t)n + 127) << 23};
-    return p * scale.f;
-}
 
 INLINE void learn(const Mixture *mix, int64_t row) {
     int64_t E = mix->experts;
@@ -196,64 +185,5 @@ void titans_table_mix_adjoint(const Mixture *mix, const float *back, const uint8
             for (int64_t a = 0; a < A; a++) dot += (back[a] - mean) * share[256 * k + counts[a]];
             log_alpha[k] += (double)(weights[k] * dot);
         }
-    }
-}
-
-/* ---- the average over predictors: titans_seq/tasks/averaging.py -------------------------------------------------- */
-
-#define MOST 8 /* predictors: the mixture, the network, up to six orders */
-
-typedef struct {
-    int64_t length, experts, alphabet, first, orders;
-    float keep, prior;
-} Average;
-
-/* x (A) -> ln softmax x */
-INLINE void log_softmax(const int64_t A, const float *x, float *out) {
-    float most = x[0], total = 0;
-    for (int64_t a = 1; a < A; a++) most = x[a] > most ? x[a] : most;
-    for (int64_t a = 0; a < A; a++) total += exponential(x[a] - most);
-    const float whole = most + logf(total);
-    for (int64_t a = 0; a < A; a++) out[a] = x[a] - whole;
-}
-
-INLINE void average_row(const Average *how, const int64_t A, const float *mixed, const float *own, const float *scores,
-                        const int64_t *tokens, const uint8_t *mask, float *evidence, float *last, float *out) {
-    const int64_t M = 2 + how->orders;
-    for (int64_t t = 0; t < how->length; t++, mixed += A, own += A, scores += how->experts * A, out += A) {
-        float most = -INFINITY, total = 0, weight[MOST];
-        if (mask[t])
-            for (int64_t m = 0; m < M; m++) evidence[m] = how->keep * evidence[m] + last[m * A + tokens[t]];
-        log_softmax(A, mixed, last);
-        log_softmax(A, own, last + A);
-        for (int64_t m = 2; m < M; m++) log_softmax(A, scores + (how->first + m - 2) * A, last + m * A);
-        for (int64_t m = 0; m < M; m++) {
-            weight[m] = evidence[m] - (m ? how->prior : 0);
-            most = weight[m] > most ? weight[m] : most;
-        }
-        for (int64_t m = 0; m < M; m++) total += weight[m] = exponential(weight[m] - most);
-        for (int64_t a = 0; a < A; a++) {
-            float sum = 0;
-            for (int64_t m = 0; m < M; m++) sum += weight[m] * exponential(last[m * A + a]);
-            out[a] = logf(sum / total);
-        }
-    }
-}
-
-/* Log-probabilities (rows, length, A); evidence (rows, M) and last (rows, M, A) go on in place. */
-void titans_average(int64_t rows, int64_t length, int64_t experts, int64_t alphabet, int64_t first, int64_t orders,
-                    float keep, float prior, const float *mixed, const float *own, const float *scores,
-                    const int64_t *tokens, const uint8_t *mask, float *evidence, float *last, float *out, int threads) {
-    const Average how = {length, experts, alphabet, first, orders, keep, prior};
-    const int64_t M = 2 + orders, A = alphabet;
-#pragma omp parallel for num_threads(threads) if (rows > 1 && threads > 1) schedule(dynamic)
-    for (int64_t row = 0; row < rows; row++) {
-        const int64_t at = row * length;
-        if (A == 4)
-            average_row(&how, 4, mixed + at * 4, own + at * 4, scores + at * experts * 4, tokens + at, mask + at,
-                        evidence + row * M, last + row * M * 4, out + at * 4);
-        else
-            average_row(&how, A, mixed + at * A, own + at * A, scores + at * experts * A, tokens + at, mask + at,
-                        evidence + row * M, last + row * M * A, out + at * A);
     }
 }
