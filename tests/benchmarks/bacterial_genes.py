@@ -31,7 +31,7 @@ from titans_seq.genomics import Stretch, decode, open_genome, read_annotation
 from titans_seq.genomics.labels import LabelScheme
 from titans_seq.streaming.regions import RegionsModel, open_regions_model
 from titans_seq.tasks.gene_calls import ContigScores, GeneCaller
-from titans_seq.tasks.label_scan import read_ahead, scan
+from titans_seq.tasks.label_scan import Arm, read_ahead, scan
 from titans_seq.tasks.self_training import fit_to_genome
 from titans_seq.training.regions_evaluate import as_intervals, gene_table
 from titans_seq.training.regions_job import annotated_genes
@@ -43,7 +43,8 @@ SCHEME = LabelScheme(("CDS",))
 ADAPT = 2
 E_COLI, S_PYOGENES = "E. coli, held-out 20 %", "S. pyogenes, no labels"
 READ_FIRST = "read it first"
-ARMS = ("reset", "off", "carried", READ_FIRST)
+SCANNED: dict[str, Arm] = {"reset": "reset", "off": "off", "carried": "carried", READ_FIRST: "carried"}
+ARMS = tuple(SCANNED)
 
 
 def main() -> None:
@@ -130,7 +131,7 @@ def s_pyogenes(model: RegionsModel, arms: Sequence[str]) -> list[dict[str, Any]]
     for arm in arms:
         began = time.monotonic()
         state = read_ahead(task, tokens, length=length) if arm == READ_FIRST else None
-        blocks = scan(task, tokens, length=length, arm="carried" if arm == READ_FIRST else arm, state=state)
+        blocks = scan(task, tokens, length=length, arm=SCANNED[arm], state=state)
         scores = ContigScores.gather(blocks, length=contig.length, n_states=task.n_states)
         own = caller
         for round_ in range(ADAPT + 1):

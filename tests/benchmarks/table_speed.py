@@ -3,9 +3,10 @@
     python -m tests.benchmarks.table_speed                        # prints Markdown for LOG.md
     TITANS_SEQ_NATIVE=0 python -m tests.benchmarks.table_speed    # the definitions in torch instead of compiled code
 
-A token is one lookup for each order, and one for each copy; "lookups" counts both. Writing, on both strands, is
-included. Seconds are of the processor, not of the clock, and of the quickest calls, so that a busy machine says about
-the same; what others do to the memory it shares stays in.
+A token is read once for each order, and once for each copy; "lookups" counts both. Writing is included: each order
+finds two slots a token on one strand (what it reads, what it writes) and three on both, which the last column counts.
+Seconds are of the processor, not of the clock, and of the quickest calls, so that a busy machine says about the same;
+what others do to the memory it shares stays in.
 """
 
 from __future__ import annotations
@@ -38,10 +39,12 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     print(f"Compiled kernels: {load()[1]}.\n")
-    print("| rows | stream of | MB a row | tokens/s = lookups/s and order | lookups/s |")
-    print("|---|---|---|---|---|")
-    for rows, length in ((1, 200_000), (1, 4_600_000), (8, 900_000), (32, 200_000)):
-        print(alone(rows, length, calls=options.calls, call=options.call), flush=True)
+    print("| strands | rows | stream of | MB a row | tokens/s = lookups/s and order | lookups/s | slots/s and order |")
+    print("|---|---|---|---|---|---|---|")
+    for strands in (2, 1):
+        spec = TableSpec() if strands == 2 else TableSpec(complement=None)
+        for rows, length in ((1, 200_000), (1, 4_600_000), (8, 900_000), (32, 200_000)):
+            print(f"| {strands} {alone(spec, rows, length, calls=options.calls, call=options.call)}", flush=True)
     print("\n| one stream of 4.6 M, width 128 | bases/s |")
     print("|---|---|")
     print(mixed(calls=options.calls, call=options.call), flush=True)
@@ -62,16 +65,17 @@ def quickest(call: Callable[[], object], calls: int) -> float:
     return sum(best) / len(best)
 
 
-def alone(rows: int, length: int, *, calls: int, call: int) -> str:
+def alone(spec: TableSpec, rows: int, length: int, *, calls: int, call: int) -> str:
     """A row of the first table."""
-    table = Table(TableSpec())
+    table = Table(spec)
     state = table.initial_state(rows, tokens=length)
     stream = torch.randint(0, 4, (rows, call * (calls + 1))).split(call, dim=1)
     parts = iter(stream)
     speed = rows * call / quickest(lambda: table.read(next(parts), state), calls)
     lookups = len(table.spec.orders) + len(table.spec.followed)
     size = state.layout.bytes / 1e6
-    return f"| {rows} | {length:,} | {size:,.0f} | {speed:,.0f} | {speed * lookups:,.0f} |"
+    slots = speed * (1 + len(spec.strands))
+    return f"| {rows} | {length:,} | {size:,.0f} | {speed:,.0f} | {speed * lookups:,.0f} | {slots:,.0f} |"
 
 
 @torch.no_grad()

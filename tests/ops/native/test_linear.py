@@ -56,6 +56,22 @@ def test_equals_torch_with_every_gradient(
         torch.testing.assert_close(a, b, rtol=rel, atol=rel * max(rows, value) ** 0.5)
 
 
+@pytest.mark.parametrize(
+    "asked", [(True, False, False), (False, True, True), (False, True, False), (False, False, True)]
+)
+def test_what_is_frozen_changes_no_other_gradient(asked: tuple[bool, ...]) -> None:
+    def gradients(asked: tuple[bool, ...]) -> list[torch.Tensor | None]:
+        leaves = [normal(97, 20), normal(33, 20, seed=1), normal(33, seed=3)]
+        for leaf, wanted in zip(leaves, asked, strict=True):
+            leaf.requires_grad_(wanted)
+        linear(*leaves).square().sum().backward()
+        return [leaf.grad for leaf in leaves]
+
+    for found, wanted, here in zip(gradients(asked), gradients((True, True, True)), asked, strict=True):
+        assert (found is not None) == here
+        assert not here or torch.equal(found, wanted)
+
+
 @pytest.mark.parametrize("rows", [1, 2, 5, 95, 97, 250])
 def test_a_row_has_the_same_bits_alone_and_among_others(rows: int) -> None:
     x, weight, bias = (normal(*shape, seed=4, dtype=torch.float32) for shape in ((250, 40), (50, 40), (50,)))

@@ -177,15 +177,16 @@ class _Linear(torch.autograd.Function):
         y = x.new_empty(*x.shape[:-1], value)
         _run(_LINEAR, x.dtype, {**ctx.numbers, "backward": 0}, 0.0, x=x, weight=weight, y=y, **_given(gate=bias))
         ctx.save_for_backward(x, weight)
-        ctx.biased = bias is not None
         return y
 
     @staticmethod
     @first_order
     def backward(ctx: Any, *bars: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
-        x_bar, weight_bar = torch.empty_like(x), torch.empty_like(weight)
-        bias_bar = weight.new_empty(weight.shape[0]) if ctx.biased else None
+        asked = ctx.needs_input_grad
+        x_bar = torch.empty_like(x) if asked[0] else None
+        weight_bar = torch.empty_like(weight) if asked[1] or asked[2] else None
+        bias_bar = weight.new_empty(weight.shape[0]) if asked[2] else None
         _run(_LINEAR, x.dtype, {**ctx.numbers, "backward": 1}, 0.0, x=x, weight=weight, y_bar=bars[0].contiguous(),
-             x_bar=x_bar, weight_bar=weight_bar, **_given(gate_bar=bias_bar))  # fmt: skip
+             **_given(x_bar=x_bar, weight_bar=weight_bar, gate_bar=bias_bar))  # fmt: skip
         return x_bar, weight_bar, bias_bar

@@ -53,6 +53,7 @@ static int NAMED(linear)(const struct layer_call *c) {
     if (!panels) return 1;
     const REAL *const left = c->backward ? c->y_bar : c->x, *const bias = c->backward ? NULL : c->gate;
     REAL *const result = c->backward ? c->x_bar : c->y;
+    const long sums = c->backward && c->weight_bar ? threads : 0; /* adjoints that nobody asked for have no room */
 #pragma omp parallel num_threads(threads)
     {
 #pragma omp for schedule(static)
@@ -62,10 +63,10 @@ static int NAMED(linear)(const struct layer_call *c) {
             else NAMED(pack_transposed)(K, NAMED(least)(NR, N - n), weight + n * K, K, panels + n * K);
         }
 #pragma omp for schedule(dynamic, 1)
-        for (long part = 0; part < blocks + (c->backward ? threads : 0); part++) {
+        for (long part = 0; part < (result ? blocks : 0) + sums; part++) {
             /* a part of the loop uses the room of its thread alone */
             REAL *room = panels + packed + omp_get_thread_num() * own;
-            const long block = c->backward ? part - threads : part;
+            const long block = part - sums;
             if (block < 0) {
                 const long from = NAMED(least)(N, part * share), to = NAMED(least)(N, from + share);
                 if (from < to) NAMED(weight_sums)(c, from, to, room + edge, room + edge + LINEAR_SUMS * PADDED(K));
