@@ -27,7 +27,9 @@ from titans_seq.config.correction import CorrectionSection
 from titans_seq.config.encoder import EncoderSection
 from titans_seq.config.train_series import SeriesSection
 from titans_seq.metrics.forecast import seasonal_scale
+from titans_seq.models import Encoder
 from titans_seq.tasks.series_correction import SeriesCorrection
+from titans_seq.tasks.series_residual import SeriesResidual
 from titans_seq.tasks.series_ridge import SeriesModel
 from titans_seq.tasks.series_tokens import token_width
 from titans_seq.tasks.series_tracks import lay_out
@@ -106,39 +108,57 @@ def main() -> None:
     parser.add_argument("--nets", nargs="+", default=list(NETS), choices=list(NETS))
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--series", type=int, help="Learn from so many of the 230.")
+    parser.add_argument("--series", type=int, nargs="+", help="Learn from so many of the 230 as well as from all.")
     options = parser.parse_args()
     torch.set_num_threads(1)
     started = time.process_time()
-    settings = CorrectionSection(steps=options.steps)
-    setup = prepare(settings)
-    if options.series:
-        some = setup.chosen.learned[:: max(1, len(setup.chosen.learned) // options.series)][: options.series]
-        setup = replace(setup, chosen=Data(some, setup.chosen.held, patch=PATCH, reach=setup.chosen.reach,
-                                           settings=settings))  # fmt: skip
-    width = token_width(horizon=HORIZON, patch=PATCH, seasons=setup.beneath.recipe.seasons)
-    found: dict[str, list[np.ndarray]] = {}
-    for seed in options.seeds:
-        for label in options.nets:
-            memory, window = NETS[label]
-            encoder = EncoderSection(**ENCODER, memory=memory, window=window)
-            setup.chosen.settings = settings.model_copy(update={"seed": seed, "encoder": encoder})
-            net, step = train_net(setup.chosen, width, kind="memory", enough=lambda: False, watch=lambda *words: None)
-            judged = setup.chosen.judge(net)
-            gated = replace(net, gate=judged.gate)
-            for arm in ("carried",) if memory == "none" else ("carried", "reset", "off"):
-                histories = setup.unseen.errors(gated.with_arm(arm), np.array([0.0, 1.0]))
-                if "beneath" not in found:
-                    found["beneath"] = [np.array([histories[0], mase(setup, None)])]
-                    print("  beneath", found["beneath"][0].mean(axis=1).round(4), flush=True)
-                name = label if memory == "none" else f"{label}, {arm}"
-                found.setdefault(name, []).append(np.array([histories[1], mase(setup, gated.with_arm(arm))]))
-                inner, final = found[name][-1].mean(axis=1)
-                print(f"  seed {seed} {name:36s} histories {inner:.4f}  MASE {final:.4f}", flush=True)
-            verdict = "ships" if judged.passes else "stays out"
-            print(f"    best at step {step}, gate {judged.gate:.1f}; held-out series save {judged.saved:.4f} +- "
-                  f"{judged.spread:.4f}: {verdict}; {time.process_time() - started:.0f} s", flush=True)  # fmt: skip
+    setup = prepare(CorrectionSection(steps=options.steps))
+    base = setup.unseen.errors(empty_net(setup), np.zeros(1))[0]
+    found = {"beneath": [np.array([base, mase(setup, None)])]}
+    print("  beneath", found["beneath"][0].mean(axis=1).round(4), flush=True)
+    for count in options.series or [len(setup.chosen.learned)]:
+        for seed in options.seeds:
+            for label in options.nets:
+                name = f"{label}, {count} series" if options.series else label
+                for arm, errors in one_net(setup, label, count=count, seed=seed).items():
+                    full = name if NETS[label][0] == "none" else f"{name}, {arm}"
+                    found.setdefault(full, []).append(errors)
+                    inner, final = errors.mean(axis=1)
+                    print(f"  seed {seed} {full:44s} histories {inner:.4f}  MASE {final:.4f}", flush=True)
+                print(f"    {time.process_time() - started:.0f} s of CPU", flush=True)
     report(found, options, time.process_time() - started)
+
+
+def one_net(setup: Setup, label: str, *, count: int, seed: int) -> dict[str, np.ndarray]:
+    """Train a net on some of the series; gives its errors on the unseen ones by arm."""
+    memory, window = NETS[label]
+    encoder = EncoderSection(**ENCODER, memory=memory, window=window)
+    settings = setup.chosen.settings.model_copy(update={"seed": seed, "encoder": encoder})
+    everyone = setup.chosen.learned
+    some = everyone[:: max(1, len(everyone) // count)][:count]
+    data = Data(some, setup.chosen.held, patch=PATCH, reach=setup.chosen.reach, settings=settings)
+    net, step = train_net(data, width_of(setup), kind="memory", enough=lambda: False, watch=lambda *words: None)
+    judged = data.judge(net)
+    verdict = "ships" if judged.passes else "stays out"
+    print(f"    {label}, {len(some)} series: best at step {step}, gate {judged.gate:.1f}; held-out series save "
+          f"{judged.saved:.4f} +- {judged.spread:.4f}: {verdict}", flush=True)  # fmt: skip
+    gated = replace(net, gate=judged.gate)
+    errors = {}
+    for arm in ("carried",) if memory == "none" else ("carried", "reset", "off"):
+        less = gated.with_arm(arm)
+        errors[arm] = np.array([setup.unseen.errors(less, np.ones(1))[0], mase(setup, less)])
+    return errors
+
+
+def width_of(setup: Setup) -> int:
+    return token_width(horizon=HORIZON, patch=PATCH, seasons=setup.beneath.recipe.seasons)
+
+
+def empty_net(setup: Setup) -> SeriesCorrection:
+    """A net that corrects nothing, as every one does before its first step."""
+    encoder = Encoder(variant="mag", memory="none", d_model=16, n_layers=1, window=WINDOW)
+    task = SeriesResidual(encoder=encoder, features=width_of(setup), horizon=HORIZON)
+    return SeriesCorrection(task, patch=PATCH, gate=0.0)
 
 
 def report(found: dict[str, list[np.ndarray]], options: argparse.Namespace, seconds: float) -> None:
@@ -152,10 +172,11 @@ def report(found: dict[str, list[np.ndarray]], options: argparse.Namespace, seco
         print(f"  {label:36s} {means[:, 0].mean():.4f} +- {spread[0]:.4f}   {means[:, 1].mean():.4f} +- {spread[1]:.4f}"
               f"   saves {saved[0].mean():+.4f} +- {se[0]:.4f}, {saved[1].mean():+.4f} +- {se[1]:.4f}")  # fmt: skip
     print(f"{seconds:.0f} s of CPU")
-    if len(options.seeds) > 1:
+    if len(options.seeds) > 1 or options.series:
         means = {label: [run.mean(axis=1).tolist() for run in runs] for label, runs in found.items()}
         record = {"found": means, "options": vars(options), "cpu_seconds": seconds}
-        path = RESULTS / f"pretrained-M4-shipped-{date.today()}.json"
+        what = "few" if options.series else "shipped"
+        path = RESULTS / f"pretrained-M4-{what}-{date.today()}.json"
         path.write_text(json.dumps(record, indent=1) + "\n")
 
 

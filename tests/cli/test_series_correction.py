@@ -10,6 +10,8 @@ import polars as pl
 import pytest
 
 from tests.cli.test_series import call
+from titans_seq.errors import ConfigError
+from titans_seq.estimators.forecaster import TitansForecaster
 
 TINY = "{variant: mag, memory: gated_deltanet, d_model: 16, n_layers: 1, n_heads: 2, chunk_size: 4, window: 4}"
 SETTINGS = {"steps": 40, "look_steps": 20, "rows": 8, "length": 16, "learning_rate": 0.01, "encoder": TINY}
@@ -88,6 +90,19 @@ def test_new_ids_are_read_from_their_first_row_and_observed_in_any_cut(
     assert call("observe", tmp_path / "later.csv", "--state", state) == 0
     back = forecast("--state", state, "--as-of", str(first["ds"][0] - first["ds"].diff()[1]), out=out)
     np.testing.assert_array_equal(back["titans"], first["titans"])
+
+
+def test_the_estimator_goes_on_from_such_a_state(run: Path, tmp_path: Path) -> None:
+    table(range(100, 103), last=120).write_csv(tmp_path / "new.csv")
+    state, out = tmp_path / "s.state", tmp_path / "f.csv"
+    forecast(tmp_path / "new.csv", "--model", run, "--state", state, out=out)
+    later = table(range(100, 103), first=120, last=131)
+    later.write_csv(tmp_path / "later.csv")
+    found = TitansForecaster.load(state).observe(later).predict()
+    assert call("observe", tmp_path / "later.csv", "--state", state) == 0
+    np.testing.assert_allclose(found["titans"], forecast("--state", state, out=out)["titans"], atol=1e-6)
+    with pytest.raises(ConfigError, match="too few to hold some out"):
+        TitansForecaster(horizon=8, correction="always").fit(later)
 
 
 def test_a_state_that_was_changed_is_refused_in_a_line(
