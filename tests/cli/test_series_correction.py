@@ -140,3 +140,12 @@ def test_few_series_cannot_be_asked_for(tmp_path: Path, capsys: pytest.CaptureFi
     said = capsys.readouterr().err
     assert "too few to hold some out; it needs 12" in said
     assert not out.exists()
+
+
+def test_a_backtest_takes_series_that_end_at_different_times(run: Path, tmp_path: Path) -> None:
+    pl.concat([table(range(100, 102)), table(range(102, 104), last=100)]).write_csv(tmp_path / "new.csv")
+    out = tmp_path / "bt"
+    assert call("backtest", tmp_path / "new.csv", "--model", run, "--n-windows", 3, "--step-size", 7, "--out", out) == 0
+    frame = pl.read_csv(out / "forecasts.csv", try_parse_dates=True)
+    ends = frame.group_by("unique_id").agg(pl.col("ds").max()).sort("unique_id")["ds"]
+    assert ends[0] == ends[1] > ends[2] == ends[3]

@@ -149,9 +149,10 @@ class SeriesModel:
         Raises
         ------
         StateMismatchError
-            Rows at or before the state's last one, or a series the state does not know.
+            Rows at or before the state's last one (without refits, the track's), or a series the state does not know.
         """
-        return self.read(state, new_rows(self.clock, state, panel, self.recipe), realised=realised)
+        lines = new_rows(self.clock, state, panel, self.recipe, together=self.every > 0)
+        return self.read(state, lines, realised=realised)
 
     def read(self, state: SeriesState, lines: Sequence[Line], *, realised: Realised | None = None) -> SeriesState:
         """Read lines that are known to be new; see `advance`."""

@@ -39,21 +39,27 @@ class Line:
     inputs: Array
 
 
-def new_rows(clock: Clock, state: SeriesState, panel: Panel, recipe: Recipe) -> list[Line]:
+def new_rows(
+    clock: Clock, state: SeriesState, panel: Panel, recipe: Recipe, *, together: bool = True
+) -> list[Line]:  # fmt: skip
     """Give what a panel adds to a state.
 
     Rows between the state's last one and the panel's first are missing values; a track's rows before its first known
     value are left out.
 
+    Parameters
+    ----------
+    together
+        Whether all series of one time have to come together, as they must where weights are solved again while reading.
+
     Raises
     ------
     StateMismatchError
-        Rows at or before the newest row of the state: all series of one time have to come together.
+        Rows at or before the newest row of the state, or of their own track where series may come apart.
     UnknownNameError
         A series that the state was not begun with, or a covariate that the panel lacks.
     """
     at = {name: i for i, name in enumerate(state.tracks)}
-    newest = state.clock_position
     lines = []
     for series in panel:
         given = take_inputs(recipe.inputs, panel.covariates, series.covariates)
@@ -61,6 +67,7 @@ def new_rows(clock: Clock, state: SeriesState, panel: Panel, recipe: Recipe) -> 
             if name not in at:
                 raise unknown_name("series of this state", name, state.tracks)
             track = at[name]
+            newest = state.clock_position if together else int(state.position[track])
             start = int(state.position[track]) + 1 if clock.unit == "row" else series.start
             _check_order(clock, state, series, track, start=start, newest=newest)
             values, inputs = series.values[:, channel], given
