@@ -17,8 +17,8 @@ import click
 @click.option("--valid-contigs", metavar="A,B", help="Hold these contigs out whole.")
 @click.option("--valid-fraction", type=float, help="Hold out the last part of every contig.")
 @click.option("--steps", type=int, help="Train for this many optimiser steps.")
-@click.option("--epochs", type=float, help="Train for this many passes over the training part.")
-@click.option("--minutes", type=float, help="Train for this long; evaluation comes on top.")
+@click.option("--epochs", type=float, help="Passes over the training part; at most so many with --minutes.")
+@click.option("--minutes", type=float, help="Train for this long, within the preset's passes; evaluation on top.")
 @click.option("--device", help="auto, cpu, mps, cuda, cuda:1 ...")
 @click.option("--precision", help="auto, float32 or bfloat16.")
 @click.option("--seed", type=int, help="Seed of the weights and of the order of the streams.")
@@ -70,10 +70,12 @@ def _flags_as_overrides(options: dict[str, Any]) -> list[str]:
     ``--steps 10 --seed 3`` is ``--set budget={"steps": 10} --set run.seed=3``.
     """
     budgets = {name: options[name] for name in ("steps", "epochs", "minutes") if options[name] is not None}
-    if len(budgets) > 1:
+    if len(budgets) > 1 and "steps" in budgets:
         found = ", ".join(f"--{name}" for name in budgets)
-        raise click.UsageError(f"expected one of --steps, --epochs, --minutes; found {found}")
+        raise click.UsageError(f"expected one of --steps, --epochs, --minutes, or the last two; found {found}")
     overrides = [f"budget={json.dumps(budgets)}"] if budgets else []
+    if list(budgets) == ["minutes"]:
+        overrides = ["budget.steps=null", f"budget.minutes={options['minutes']}"]
     if options["valid_contigs"] is not None:
         names = [name for name in options["valid_contigs"].split(",") if name]
         overrides.append(f"split.valid_contigs={json.dumps(names)}")

@@ -114,7 +114,7 @@ class OptimiserSection(Section):
 
 
 class BudgetSection(Section):
-    """When training ends: exactly one of the three.
+    """When training ends: one of the three, or with minutes beside epochs the one that is reached first.
 
     Attributes
     ----------
@@ -130,8 +130,8 @@ class BudgetSection(Section):
     @model_validator(mode="after")
     def _exactly_one(self) -> "BudgetSection":
         given = [name for name in ("steps", "epochs", "minutes") if getattr(self, name) is not None]
-        if len(given) != 1:
-            msg = f"expected exactly one of steps, epochs, minutes; found {', '.join(given) or 'none'}"
+        if len(given) != 1 and given != ["epochs", "minutes"]:
+            msg = f"expected one of steps, epochs, minutes, or epochs and minutes; found {', '.join(given) or 'none'}"
             raise ValueError(msg)
         return self
 

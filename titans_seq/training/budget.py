@@ -8,7 +8,7 @@ from titans_seq.config.sections import BudgetSection
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """A limit in optimiser steps or in seconds of training; exactly one is set.
+    """A limit in optimiser steps, in seconds of training, or in both; what is reached first ends it.
 
     Attributes
     ----------
@@ -22,11 +22,13 @@ class Budget:
     seconds: float | None
 
     def progress(self, *, step: int, seconds: float) -> float:
-        """Give the spent part, 0 to 1."""
+        """Give the spent part, 0 to 1: of the limit of which more is spent."""
+        shares = [0.0]
         if self.steps is not None:
-            return min(1.0, step / self.steps)
-        assert self.seconds is not None
-        return min(1.0, seconds / self.seconds)
+            shares.append(step / self.steps)
+        if self.seconds is not None:
+            shares.append(seconds / self.seconds)
+        return min(1.0, max(shares))
 
     def spent(self, *, step: int, seconds: float) -> bool:
         """Tell whether nothing is left."""
@@ -34,13 +36,11 @@ class Budget:
 
 
 def plan_budget(settings: BudgetSection, *, segments_per_epoch: int, accumulate: int) -> Budget:
-    """Turn the configured budget into one of steps or seconds.
+    """Turn the configured budget into one of steps or seconds, or both.
 
     Two epochs of 100 segments with ``accumulate`` 4 are 50 steps.
     """
-    if settings.steps is not None:
-        return Budget(steps=settings.steps, seconds=None)
+    steps = settings.steps
     if settings.epochs is not None:
-        return Budget(steps=max(1, ceil(settings.epochs * segments_per_epoch / accumulate)), seconds=None)
-    assert settings.minutes is not None
-    return Budget(steps=None, seconds=settings.minutes * 60)
+        steps = max(1, ceil(settings.epochs * segments_per_epoch / accumulate))
+    return Budget(steps=steps, seconds=None if settings.minutes is None else settings.minutes * 60)
