@@ -206,7 +206,9 @@ def add_correction(
         return fitted, trial
     correction = replace(nets[best], gate=judged[best].gate)
     model = replace(beneath, correction=correction, tracks=before.tracks)
-    quantiles, _ = calibrate(model, panel, held, [recipe.reach] * len(held))
+    # Widths settle while a series is young, so its last third tells what they are worth.
+    splits = [max(recipe.reach, 2 * len(track) // 3) for track in held]
+    quantiles, _ = calibrate(model, panel, held, splits)
     model = replace(model, quantiles=quantiles)
     return replace(fitted, model=model, state=model.advance(model.begin(panel), panel)), trial
 
