@@ -45,8 +45,10 @@ QUICK = ["evaluation.max_bases=40000", "evaluation.carry_bases=40000", "evaluati
 def main() -> None:
     options = arguments()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    budget = {"steps": options.steps} if options.steps else {"minutes": options.minutes}
-    settings = [f"budget={json.dumps(budget)}", *(QUICK if options.quick else []), *options.set]
+    budget = [f"budget.minutes={options.minutes}"]  # within the preset's passes
+    if options.steps:
+        budget = [f"budget={json.dumps({'steps': options.steps})}"]
+    settings = [*budget, *(QUICK if options.quick else []), *options.set]
     name = options.name or options.preset.removeprefix("dna-")
     short = options.genome.partition("_")[0]
     run = options.twin_of or REPO / "runs" / f"{short}-{name}"
@@ -56,7 +58,7 @@ def main() -> None:
         steps = f"budget={json.dumps({'steps': options.steps or report['training']['steps']})}"
         without = ["model.memory=none", "evaluation.markov_orders=[]", *["table.megabytes=0"] * options.bare_twin]
         twin_run = REPO / "runs" / f"{short}-{name}-twin"
-        twin = train(twin_run, options, [*settings[1:], steps, *without])
+        twin = train(twin_run, options, [*settings[len(budget) :], steps, *without])
         report["twin"] = {"training": twin["training"], "against": against(run, twin_run)}
         name += "-twin" if options.twin_of else ""
     lines = table(report, twin, bars=BARS if options.genome == ECOLI else {})
