@@ -18,7 +18,7 @@ from titans_seq.cli.series_options import learning_options, table_options, take_
 @click.option(
     "--correction",
     type=click.Choice(["auto", "always", "never"]),
-    help="Pretrain a memory on many series, for what the ridge leaves over.  [default: auto, from 64 series on]",
+    help="Pretrain a memory on many series, for what the ridge leaves over.  [default: auto, from 32 series on]",
 )
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Set any key of the preset.")
 @learning_options
@@ -30,7 +30,7 @@ def command(ctx: click.Context, data: Path, preset: str, horizon: int | None, ou
     \b
     titans-seq train-series readings.csv --horizon 96 --out runs/plant
     titans-seq forecast later.csv --model runs/plant
-    titans-seq train-series many.csv --horizon 48 --out runs/many      of 64 series or more a memory is pretrained
+    titans-seq train-series many.csv --horizon 48 --out runs/many      of 32 series or more a memory is pretrained
     titans-seq forecast unseen.csv --model runs/many                   and reads new ones from their first row
     """
     from importlib import import_module

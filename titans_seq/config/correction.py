@@ -31,7 +31,7 @@ class CorrectionSection(Section):
     """
 
     tried: Literal["auto", "always", "never"] = "never"
-    fewest_series: Positive = 64
+    fewest_series: Positive = 32
     held_out: Positive = 6
     patches: Positive = 4
     steps: Positive = 400
