@@ -113,6 +113,26 @@ def test_what_auto_leaves_alone(changes: dict[str, object], words: str) -> None:
     assert words in str(unproven(fits(), **{**usual, **changes}))  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("gate", "momentum", "width", "hidden", "taken"),
+    [
+        ("kl", True, 64, 256, True),
+        ("lq", True, 64, 128, True),
+        ("kl", False, 64, 128, False),
+        ("lq", False, 64, 128, False),
+        ("kl", False, 32, 128, True),
+        ("lq", True, 32, 128, False),
+        ("lq", True, 64, 64, False),
+        ("bregman", False, 64, 256, True),
+    ],
+)
+def test_borders_that_auto_takes(gate: str, momentum: bool, width: int, hidden: int, taken: bool) -> None:
+    st = Structure("mlp", width, width, depth=2, expansion=hidden // width)
+    rule = fits(structure=st, retention=make_gate(gate), momentum=momentum)
+    reason = unproven(rule, 64, capability=(9, 0), products=torch.bfloat16)
+    assert (reason is None) == taken, reason
+
+
 def test_a_fallback_is_told_once(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_interpreted", lambda: True)
     reason = why_not_triton(rule_of("mlp3", "l2", "l2"), 4, CPU, torch.float32, torch.float32)

@@ -47,17 +47,39 @@ def tiles(
     read passes, non-linear gates          16     16 to 96 with 32: link(A) is one more matrix, the slopes one more tile
     read passes' adjoints, 8.x             16     operands of products lie in registers there, not in shared memory
     write_backward, 8.0                    16     but on 8.9 it spills 8 with 16, and none with 32
+    read_backward_last, chunk 32           16     32 with 32, matrix 96
+    read_backward_first, hidden 64         16     8 with 32
+    write_backward, mlp 2, hidden 32       16     352 with 32: one block is no loop, and its parts are held at once
+    write_backward, hidden 128, chunk 32   16     8 with 32; but 16 with 16, none with 32, starting inside a chunk
+    write_backward, lq, momentum, hidden   16     8 with 32
+    128
     =====================================  =====  ====================================================================
 
     4 warps spill more than 8, and 16 have too few registers each. Where kl closes a chunk, 8192 numbers together spill
     nothing and 4096 spill 8 (Memora). Chosen by compiling, not yet by time, which takes a GPU: `speed` in the report of
     tests/benchmarks/gpu.py times every row, and `--tiles` others in its place.
     """
-    adjoint = kernel in ("read_backward_last", "read_backward_first")
-    narrow = capability < (9, 0) and (adjoint or (kernel == "write_backward" and capability == (8, 0)))
+    if capability < (9, 0):
+        adjoint = kernel in ("read_backward_last", "read_backward_first")
+        narrow = adjoint or (kernel == "write_backward" and capability == (8, 0))
+    else:
+        narrow = _tight(kernel, rule, chunk, aligned)
     narrow |= kernel.startswith("read_") and not rule.retention.linear
     narrow |= kernel == "read_forward" and not aligned
     return Tiles(16 if narrow else 32, 8, 1, 8192 if isinstance(rule.retention, KLRetention) else 4096)
+
+
+def _tight(kernel: str, rule: MemoryRule, chunk: int, aligned: bool) -> bool:
+    """Where blocks of 32 spill on 9.0 though the gate is linear, or is lq."""
+    st = rule.structure
+    if kernel == "read_backward_last":
+        return chunk == 32
+    if len(st.shapes) < 2:
+        return False
+    if kernel == "read_backward_first":
+        return st.hidden == 64
+    lq = isinstance(rule.retention, LqRetention) and rule.momentum
+    return kernel == "write_backward" and (st.hidden == 32 or (st.hidden == 128 and (lq or (chunk == 32 and aligned))))
 
 
 def refusal(
@@ -102,8 +124,13 @@ def unproven(rule: MemoryRule, chunk_size: int, *, capability: tuple[int, int], 
             f"compiled for compute capability 8.x, the kernels of a {st.name} memory spill registers in chunks above "
             f"{longest}; ask for 'triton' to try"
         )
-    if gate_name(rule.retention) in ("lq", "lq_exact") and rule.momentum and st.hidden != 256 and len(st.shapes) == 2:
-        return "lq retention with momentum spills 8 bytes at this hidden width (none at 256); ask for 'triton' to try"
+    if not rule.retention.linear and len(st.shapes) == 2 and st.hidden != 256:
+        lq, narrow = isinstance(rule.retention, LqRetention), max(st.key_width, st.value_width) <= 32
+        if st.hidden != 128 or rule.momentum == narrow or not (lq or narrow):
+            return (
+                f"{gate_name(rule.retention)} retention has not been shown to stay in registers at hidden width "
+                f"{st.hidden}, key width {st.key_width} (at 256 it has); ask for 'triton' to try"
+            )
     if products == torch.float32:
         return "float32 products have not been shown to stay in registers; ask for 'triton', or compute in bfloat16"
     if max(st.key_width, st.value_width, chunk_size) > 64:
