@@ -111,6 +111,13 @@ def test_what_cannot_be_trained_is_said(count: int, short: int) -> None:
     assert fit_corrected(panel, settings(tried="auto", fewest_series=1))[1] is None
 
 
+def test_a_state_that_would_fill_the_machine_is_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("titans_seq.training.series_correction.LARGEST_STATE", 10_000)
+    with pytest.raises(ConfigError, match=r"a memory of each of 14 series would take 0\.0 GB; take a smaller encoder"):
+        fit_corrected(many(), settings())
+    assert fit_corrected(many(), settings(tried="auto", fewest_series=1))[1] is None
+
+
 def test_few_series_are_left_alone_and_nothing_is_said() -> None:
     fitted, trial = fit_corrected(many(4, 120), settings(tried="auto"))
     assert trial is None

@@ -14,6 +14,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from math import lcm
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -127,15 +128,20 @@ class SeriesCorrection:
         found = []
         with encoder.memory_off() if self.arm == "off" else nullcontext():
             for first, last in self._pieces(number, number + features.shape[1]):
-                if self.arm == "reset" and first % AFRESH == 0:
+                if self.arm == "reset" and first % self._afresh == 0:
                     state = EncoderOnly(state.encoder.reset())
                 piece = slice(first - number, last - number)
                 y, state = self.task(features[:, piece], known[:, piece], state)
                 found.append(y)
         return torch.cat(found, 1).numpy(), state.encoder.detach()
 
+    @property
+    def _afresh(self) -> int:
+        """Tokens of the arm ``reset``, whole chunks and segments of the encoder."""
+        return lcm(AFRESH, self.task.encoder.border)
+
     def _pieces(self, first: int, last: int) -> Iterator[tuple[int, int]]:
-        step = AFRESH if self.arm == "reset" else max(last, 1)
+        step = self._afresh if self.arm == "reset" else max(last, 1)
         for at in range(first - first % step, last, step):
             yield max(at, first), min(at + step, last)
 

@@ -43,6 +43,8 @@ _log = logging.getLogger(__name__)
 
 GATES: Final = np.linspace(0, 1, 11)
 ARMS: Final[tuple[Arm, ...]] = ("carried", "reset", "off")
+LARGEST_STATE: Final = 2_000_000_000
+"""Bytes of all series' memories together beyond which none is tried."""
 _MOST_NUMBERS: Final = 60_000_000
 """Targets that are laid out at once; of a larger table some series are learned from."""
 
@@ -158,6 +160,13 @@ def why_not(panel: Panel, fitted: Fitted, settings: CorrectionSection) -> str | 
         problem = "the forecast looks at covariates of coming rows, which a token of the past does not have"
     elif launched_ranks()[0] > 1:
         problem = "it is trained by one process; call without torchrun"
+    else:
+        size = Encoder(**settings.encoder.arguments()).initial_state(1).nbytes * len(panel.track_ids())
+        if size > LARGEST_STATE:
+            problem = (
+                f"a memory of each of {len(panel.track_ids()):,} series would take {size / 1e9:.1f} GB; take a smaller "
+                "encoder"
+            )
     if problem is not None and settings.tried == "always":
         raise ConfigError(f"series.correction: {problem}")
     return problem
