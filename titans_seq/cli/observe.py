@@ -23,8 +23,8 @@ from titans_seq.cli.series_options import table_options, take_table
 def command(data: Path | None, state: Path, undo: int | None, **options: Any) -> None:
     """Read the rows of DATA, all newer than what the state has read, at the cost of those rows.
 
-    However the rows are cut into calls, the forecast is that of one call, to 1e-8 of the series' spread, or 1e-5 where a
-    memory was pretrained.
+    However the rows are cut into calls, the forecast is that of one call, to 1e-8 of the series' spread (1e-5 with a
+    pretrained memory).
 
     \b
     titans-seq observe new.csv --state plant.state
