@@ -65,7 +65,11 @@ def test_keys_are_known_by_their_whole_path() -> None:
         ("optimiser.learing_rate=1", UnknownNameError, "did you mean 'optimiser.learning_rate'"),
         ("optimiser.learning_rate=-1", ConfigError, "greater than 0, found -1"),
         ("optimiser.learning_rate=.nan", ConfigError, "finite number"),
-        ("budget={steps: 3, minutes: 2}", ConfigError, "one of steps, epochs, minutes, or epochs and minutes; found steps, minutes"),
+        (
+            "budget={steps: 3, minutes: 2}",
+            ConfigError,
+            "one of steps, epochs, minutes, or epochs and minutes; found steps, minutes",
+        ),
         ("streams.length=500", ConfigError, "multiple of 32"),
         ("model.n_heads=3", ConfigError, "n_heads to divide d_model"),
         ("run.device=gpu", ConfigError, "expected auto, cpu, mps, cuda or cuda:N, found 'gpu'"),
