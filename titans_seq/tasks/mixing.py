@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from math import log
+from math import gcd, log
 from typing import Final
 
 import torch
@@ -37,7 +37,7 @@ from titans_seq.memory.table_layout import SHORT
 from titans_seq.ops.linear import Linear
 from titans_seq.tasks.averaging import average, predictors
 from titans_seq.tasks.mixing_native import Mix, MixCall, kernels_for
-from titans_seq.tasks.second_mixing import RATE, SecondWeights, mix_again, set_of
+from titans_seq.tasks.second_mixing import RATE, SPAN, SecondWeights, mix_again, set_of
 from titans_seq.tasks.table_experts import LEVELS, SITUATIONS, Experts, TableExperts
 
 _FIRST_DOUBT: Final = log(1e-3)
@@ -304,7 +304,8 @@ class TableMixing(nn.Module):
         fast = state.fast
         again = mix_again(
             mixed, own, experts.scores, set_of(experts.confidence[:, :, self.experts.orders :]), tokens=tokens,
-            mask=mask, state=fast.second, start=state.position - tokens.shape[1], rate=RATE if self.rate else 0.0,
+            mask=mask, state=fast.second, start=state.position - tokens.shape[1],
+            span=gcd(SPAN, self.table.spec.chunk), rate=RATE if self.rate else 0.0,
         )  # fmt: skip
         return average(
             torch.cat([mixed.unsqueeze(2), again], 2), own, experts.scores, orders=self.experts.orders, tokens=tokens,

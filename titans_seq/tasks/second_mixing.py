@@ -7,7 +7,8 @@ constant::
     l'_t(a) = l_0,t(a) + sum_n u_n l_n,t(a)
     u_n -= rate * sum_t sum_a (softmax(l'_t)(a) - [a = s_{t+1}]) l_n,t(a)
 
-u is zero where a stream begins, so that l' is the first mixture there, and learns every `SPAN` tokens of the stream.
+u is zero where a stream begins, so that l' is the first mixture there, and learns every `SPAN` tokens of the stream, or
+more often where the table's chunks are no multiple of it: rows begin anew at such borders, and then learn as if alone.
 Two such mixtures are made: one has a single set of weights; the other has one set for each number of tokens in which
 the best copy failed lately (`SETS`), for a copy that has drifted is worth something else than a fresh one. Which of
 them is believed is for `averaging` to find out. The weights are few and begin at the first mixture, so they may learn
@@ -105,6 +106,7 @@ def mix_again(
     mask: Tensor,
     state: SecondWeights,
     start: int,
+    span: int = SPAN,
     rate: float = RATE,
 ) -> Tensor:
     """Log-probabilities (B, T, 2, A) of the second mixtures; ``state`` goes on in place.
@@ -120,21 +122,24 @@ def mix_again(
     tokens, mask : (B, T)
         What was read; it is what the positions before had predicted. Masked tokens teach nothing.
     start : position of the first token in its stream.
+    span : tokens between two steps, at absolute positions.
     rate : of the steps; 0 leaves the first mixture as it is.
     """
     kernels = kernels_for(first, own, scores)
     if kernels is not None and not (torch.is_grad_enabled() and first.requires_grad):
-        return _compiled(kernels, (first, own, scores, sets, tokens.long(), mask), state, start=start, rate=rate)
+        return _compiled(
+            kernels, (first, own, scores, sets, tokens.long(), mask), state, start=start, span=span, rate=rate
+        )
     parts = torch.cat([first.unsqueeze(2), own.unsqueeze(2), scores], 2)
     made, done, length = [first.new_empty(len(first), 0, 2, first.shape[-1])], 0, first.shape[1]
     while done < length:
-        take = min(SPAN - (start + done) % SPAN, length - done)
+        take = min(span - (start + done) % span, length - done)
         here = slice(done, done + take)
         made.append(_mixed(parts[:, here], sets[:, here], state.weights))
         with torch.no_grad():
             _learn(parts[:, here], made[-1], sets[:, here], tokens[:, here], mask[:, here], state)
             done += take
-            if (start + done) % SPAN == 0:
+            if (start + done) % span == 0:
                 state.weights -= rate * state.slope
                 state.slope.zero_()
     return torch.cat(made, 1)
@@ -164,14 +169,14 @@ def _learn(parts: Tensor, mixed: Tensor, sets: Tensor, tokens: Tensor, mask: Ten
 
 
 def _compiled(
-    kernels: ctypes.CDLL, given: tuple[Tensor, ...], state: SecondWeights, *, start: int, rate: float
+    kernels: ctypes.CDLL, given: tuple[Tensor, ...], state: SecondWeights, *, start: int, span: int, rate: float
 ) -> Tensor:
     """The same in one pass of compiled code."""
     given = tuple(x.contiguous() for x in given)
     carried = tuple(x.contiguous() for x in state.tensors().values())
     rows, length, experts, alphabet = given[2].shape
     out = given[0].new_empty(rows, length, 2, alphabet)
-    sizes = dict(zip(_SIZES, (rows, length, experts, alphabet, SETS, SPAN, start % SPAN), strict=True))
+    sizes = dict(zip(_SIZES, (rows, length, experts, alphabet, SETS, span, start % span), strict=True))
     named = {name: x.data_ptr() for name, x in zip(_NAMES, (*given, *carried, out), strict=True)}
     kernels.titans_mix_again(ctypes.byref(_Second(**sizes, rate=rate, **named)), torch.get_num_threads())
     for old, new in zip(state.tensors().values(), carried, strict=True):
