@@ -128,7 +128,7 @@ class BudgetSection(Section):
     minutes: PositiveReal | None = None
 
     @model_validator(mode="after")
-    def _exactly_one(self) -> "BudgetSection":
+    def _one_end(self) -> "BudgetSection":
         given = [name for name in ("steps", "epochs", "minutes") if getattr(self, name) is not None]
         if len(given) != 1 and given != ["epochs", "minutes"]:
             msg = f"expected one of steps, epochs, minutes, or epochs and minutes; found {', '.join(given) or 'none'}"
